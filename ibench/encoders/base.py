@@ -1,0 +1,70 @@
+"""What every encoder is to the rest of ibench: a card, `preprocess` and `encode`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
+
+from ibench.modalities import Modality, RawSample
+
+Preprocess: TypeAlias = Callable[[RawSample], Tensor]
+"""A picklable function: raw sample → tensor [views, ...]. It runs in decode workers, on the CPU."""
+
+Views: TypeAlias = Mapping[str, Any]
+"""How a protocol wants samples of one modality cut into views, e.g. ``{"clips": 3}``; empty: the family's own rule."""
+
+
+class Card(BaseModel):
+    """What an encoder says of itself. Everything that can move an embedding is in it, for it keys the store.
+
+    ``trained_pairs`` are the modality pairs the encoder saw together in training; every other pair is emergent.
+    ``preprocessing`` describes each modality's front end in words precise enough to tell two apart.
+    ``checkpoint_sha256`` is the content of the weights; ``None`` for a live module that was not hashed,
+    whose embeddings are then never kept. ``files`` are what else the encoder was made of (weights a factory loads).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: str
+    modalities: tuple[Modality, ...]
+    dim: int
+    trained_pairs: tuple[tuple[Modality, Modality], ...] = ()
+    preprocessing: dict[Modality, str] = Field(default_factory=dict)
+    checkpoint_sha256: str | None = None
+    files: tuple[Path, ...] = ()
+    licence: str = "unknown"
+
+    @field_validator("trained_pairs")
+    @classmethod
+    def _unordered(cls, pairs: tuple[tuple[Modality, Modality], ...]) -> tuple[tuple[Modality, Modality], ...]:
+        return tuple(sorted({(min(pair), max(pair)) for pair in pairs}))
+
+    def emergent(self, query: Modality, target: Modality) -> bool:
+        """Whether the pair was never trained together: computed from ``trained_pairs``, not declared."""
+        return (min(query, target), max(query, target)) not in self.trained_pairs
+
+
+class Encoder(Protocol):
+    """A checkpoint that is open: made by a module of this package, a Python factory, or `from_functions`."""
+
+    @property
+    def card(self) -> Card: ...
+
+    def preprocess(self, modality: Modality, views: Views) -> Preprocess:
+        """The front end of a modality as a picklable function, raw sample → tensor [views, ...]."""
+        ...
+
+    def encode(self, modality: Modality, batch: Tensor) -> Tensor:
+        """Embeddings of a batch [n, ...] of views: float32 [n, dim], L2-normalised, on any device."""
+        ...
+
+
+def unit_rows(vectors: Tensor) -> Tensor:
+    """Rows of unit length in float32, whatever dtype the towers ran in."""
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)
