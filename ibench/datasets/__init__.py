@@ -1,0 +1,58 @@
+"""Readers, one module per published layout, and the generic ones: `folder`, `manifest`, `hub`."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from ibench.datasets.base import Dataset, Item
+from ibench.errors import IbenchError, did_you_mean
+from ibench.resources import bundled
+from ibench.tasks import TaskSpec
+
+__all__ = ["Dataset", "Item", "open_dataset"]
+
+
+def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
+    """The samples of a task, from under ``data_root`` (or ``$IBENCH_DATA``), else from its pinned hub copy.
+
+    Raises IbenchError when there is no copy to read, with where to get one.
+    """
+    reader = _reader(spec)
+    chosen = data_root or (Path(os.environ["IBENCH_DATA"]) if os.environ.get("IBENCH_DATA") else None)
+    if spec.dataset.reader == "digits_bind":
+        dataset = reader.read(spec, bundled("digits_bind"))
+    elif chosen is not None:
+        dataset = reader.read(spec, _locate(spec, chosen, getattr(reader, "MARKER", "")))
+    elif spec.dataset.hub is not None:
+        from ibench.datasets import hub
+
+        dataset = hub.read_pinned(spec, spec.dataset.hub)
+    else:
+        raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
+    return dataset
+
+
+def _reader(spec: TaskSpec):  # type: ignore[no-untyped-def]
+    name = f"ibench.datasets.{spec.dataset.reader}"
+    if spec.dataset.reader == "base" or find_spec(name) is None:
+        known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base"))
+        raise IbenchError(f"{spec.name}: no reader '{spec.dataset.reader}'; {did_you_mean(spec.dataset.reader, known)}")
+    return import_module(name)
+
+
+def _locate(spec: TaskSpec, data_root: Path, marker: str) -> Path:
+    """The task's folder or file under the root; the root itself where it is that folder, told by the marker file."""
+    if not data_root.is_dir():
+        raise IbenchError(f"{spec.name}: data root {data_root} is not a folder. {_where_to_get(spec)}")
+    place = data_root / spec.dataset.path
+    for candidate in (place, data_root) if marker else (place,):
+        if (candidate / marker).exists():
+            return candidate
+    raise IbenchError(f"{spec.name}: {place / marker} not found. {_where_to_get(spec)}")
+
+
+def _where_to_get(spec: TaskSpec) -> str:
+    return f"Get the data from {spec.dataset.source} (licence: {spec.dataset.licence})"

@@ -1,0 +1,1 @@
+"""Embeddings to outcomes per sample to metrics with intervals, one module per kind of task."""

@@ -1,0 +1,120 @@
+"""What a reader returns: items to embed, by modality, with gold labels or matches. Files, no models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from ibench.errors import IbenchError
+from ibench.hashing import file_digests, sha256_lines, sha256_text
+from ibench.media.audio import read_audio
+from ibench.media.image import read_image
+from ibench.modalities import Modality, RawSample
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to embed.
+
+    ``decode`` is picklable, makes the raw sample, and raises UnreadableSample when it cannot. ``content`` is what
+    the fingerprint covers: a file, or the digest of bytes; ``part`` says which part of it (a time span).
+    ``labels`` are ids of the data's own. Two items of different modalities match when their ``group`` is the same.
+    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that.
+    """
+
+    id: str
+    decode: Callable[[], RawSample]
+    content: Path | str
+    part: str = ""
+    labels: tuple[str, ...] = ()
+    group: str = ""
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples by modality, in a stable order.
+
+    ``labels`` maps the data's label ids, in order, to class names, where its own metadata has them. ``missing``
+    names samples that the metadata lists and the copy lacks. ``copy`` says which copy was read, without its path.
+    """
+
+    items: Mapping[Modality, Sequence[Item]]
+    labels: Mapping[str, tuple[str, ...]] | None = None
+    missing: tuple[str, ...] = ()
+    copy: str = "local"
+    fake: bool = False
+    _digests: dict[Modality, list[str]] = field(default_factory=dict, repr=False)
+
+    def contents(self, modality: Modality) -> list[str]:
+        """One digest per item of a modality: of its bytes and which part of them, never of its path."""
+        if modality not in self._digests:
+            self._digests[modality] = _content_digests(self.items[modality])
+        return self._digests[modality]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, labels, groups, clusters and content of all items; never over paths or times."""
+        lines = [
+            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, content))
+            for modality in sorted(self.items)
+            for item, content in zip(self.items[modality], self.contents(modality), strict=True)
+        ]
+        return sha256_lines(lines)
+
+    def limited(self, limit: int) -> Dataset:
+        """The first ``limit`` samples of each modality whose groups are still matched by another modality."""
+        first = next(iter(self.items))
+        kept = {item.group for item in self.items[first][:limit]}
+        items = {
+            modality: rows[:limit] if modality == first else [item for item in rows if item.group in kept][:limit]
+            for modality, rows in self.items.items()
+        }
+        return replace(self, items=items, _digests={})
+
+
+def text_item(id: str, text: str, group: str, cluster: str = "") -> Item:
+    """A caption or any other text."""
+    return Item(id, partial(str, text), sha256_text(text), group=group, cluster=cluster)
+
+
+def file_decoder(modality: Modality, source: Path | bytes, start: float | None, end: float | None) -> Callable[[], RawSample]:
+    """How a file (or its bytes) of a modality is decoded."""
+    if modality is Modality.AUDIO:
+        return partial(read_audio, source, start, end)
+    if modality in (Modality.IMAGE, Modality.THERMAL):
+        return partial(read_image, source)
+    raise IbenchError(f"the generic readers cannot decode {modality} files; known: audio, image, thermal")
+
+
+EXTENSIONS: Mapping[Modality, frozenset[str]] = {
+    Modality.IMAGE: frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}),
+    Modality.THERMAL: frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}),
+    Modality.AUDIO: frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus", ".webm", ".mp4"}),
+}
+"""The file names a modality's files may end in, lower case; the content decides how they are decoded."""
+
+
+def inside(root: Path, relative: str, where: str) -> Path:
+    """``root/relative``. Raises IbenchError when the entry would leave the root (``..`` or an absolute path)."""
+    if Path(relative).is_absolute() or ".." in Path(relative).parts:
+        raise IbenchError(f"{where}: path {relative!r} leaves the data root; entries must be relative, without '..'")
+    return root / relative
+
+
+def _content_digests(items: Sequence[Item]) -> list[str]:
+    files = list(dict.fromkeys(item.content for item in items if isinstance(item.content, Path)))
+    with _explained():
+        known = dict(zip(files, file_digests(files), strict=True))
+    digests = [known[item.content] if isinstance(item.content, Path) else item.content for item in items]
+    return [f"{digest}:{item.part}" if item.part else digest for digest, item in zip(digests, items, strict=True)]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IbenchError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error

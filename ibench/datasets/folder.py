@@ -1,0 +1,42 @@
+"""Class subfolders: ``<path>/<label>/**/<file>``, as torchvision's ImageFolder reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder
+from ibench.errors import IbenchError
+from ibench.tasks import TaskSpec
+
+
+def read(spec: TaskSpec, root: Path) -> Dataset:
+    """Every file of the query's modality below a subfolder is a sample labelled with the subfolder's name.
+
+    Labels are the subfolders in sorted order, unless the task lists its own. Raises IbenchError when there is no
+    subfolder, or none with a file of that modality.
+    """
+    suffixes = EXTENSIONS.get(spec.query)
+    if suffixes is None:
+        raise IbenchError(f"{spec.name}: reader 'folder' holds {', '.join(EXTENSIONS)}, not {spec.query}")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    items = [_item(spec, root, folder.name, file) for folder in folders for file in _files(folder, suffixes)]
+    if not items:
+        raise IbenchError(
+            f"{spec.name}: no {spec.query} files in subfolders of {root}; expected <label>/<file> "
+            f"ending in {' '.join(sorted(suffixes))}"
+        )
+    return Dataset({spec.query: items}, labels={folder.name: (folder.name,) for folder in folders}, copy="folder")
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+
+
+def _item(spec: TaskSpec, root: Path, label: str, file: Path) -> Item:
+    return Item(
+        id=file.relative_to(root).as_posix(),
+        decode=file_decoder(spec.query, file, None, None),
+        content=file,
+        labels=(label,),
+        group=label,
+    )

@@ -1,0 +1,160 @@
+"""A table of samples: csv, tsv, parquet or jsonl, one row per sample or per caption."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ibench.datasets.base import Dataset, Item, file_decoder, inside, text_item
+from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import Modality
+from ibench.tasks import Kind, TaskSpec
+
+_DEFAULT_COLUMNS = {"label": "label", "id": "id", "start": "start", "end": "end", "text": "caption"}
+
+
+def read(spec: TaskSpec, table: Path) -> Dataset:
+    """The rows of a table as items.
+
+    A modality's column (its name in ``columns``, else ``path``) holds paths relative to the table's folder;
+    ``caption`` holds text, one caption or a list. Rows of the same file and time span are one item, so that a clip
+    with five captions may stand in five rows. Optional columns: ``id``, ``start`` and ``end`` in seconds, and the
+    task's cluster key. Raises IbenchError for a table that is empty, cannot be parsed, lacks a column, or names a
+    file outside its folder. Files that do not exist are listed as missing.
+    """
+    rows = read_rows(table)
+    modalities = (spec.query, spec.target) if spec.kind is Kind.RETRIEVAL else (spec.query,)
+    items: dict[Modality, list[Item]] = {}
+    missing: list[str] = []
+    for modality in modalities:
+        if modality is Modality.TEXT:
+            items[modality] = _captions(spec, table, rows, modalities)
+        else:
+            items[modality], absent = media_items(spec, table, rows, modality)
+            missing += absent
+    return Dataset(items, missing=tuple(missing), copy="manifest")
+
+
+def read_rows(table: Path) -> list[dict[str, Any]]:
+    """The rows of a table without their empty cells."""
+    rows = [{key: value for key, value in row.items() if not _is_empty(value)} for row in _parse(table)]
+    if not rows:
+        raise IbenchError(f"{table}: no rows; expected a header and one line per sample")
+    return rows
+
+
+def media_items(
+    spec: TaskSpec, table: Path, rows: Sequence[Mapping[str, Any]], modality: Modality
+) -> tuple[list[Item], list[str]]:
+    """The items of one modality in the rows of a table, and the files that are missing."""
+    columns = {**_DEFAULT_COLUMNS, **spec.dataset.columns}
+    path_column = columns.get(modality, "path")
+    items: dict[str, Item] = {}
+    missing: list[str] = []
+    for number, row in enumerate(rows, start=2):
+        where = f"{table}:{number}"
+        relative = str(_cell(row, path_column, where))
+        file = inside(table.parent, relative, where)
+        start, end = (_seconds(row, columns[name], where) for name in ("start", "end"))
+        key = _sample_key(row, columns, relative)
+        if key in items:
+            continue
+        if not file.is_file():
+            missing.append(relative)
+            continue
+        labelled = spec.kind is not Kind.RETRIEVAL or columns["label"] in row
+        items[key] = Item(
+            id=key,
+            decode=file_decoder(modality, file, start, end),
+            content=file,
+            part="" if start is None and end is None else f"{start}-{end}",
+            labels=_labels(spec, row, columns["label"], where) if labelled else (),
+            group=_group(spec, row, columns, key),
+            cluster=str(row.get(spec.cluster, "")) if spec.cluster else "",
+        )
+    return list(items.values()), list(dict.fromkeys(missing))
+
+
+def _captions(
+    spec: TaskSpec, table: Path, rows: Sequence[Mapping[str, Any]], modalities: Sequence[Modality]
+) -> list[Item]:
+    columns = {**_DEFAULT_COLUMNS, **spec.dataset.columns}
+    other = next(modality for modality in modalities if modality is not Modality.TEXT)
+    items = []
+    for number, row in enumerate(rows, start=2):
+        where = f"{table}:{number}"
+        key = _sample_key(row, columns, str(_cell(row, columns.get(other, "path"), where)))
+        for caption in _several(_cell(row, columns["text"], where), spec.dataset.separator):
+            cluster = str(row.get(spec.cluster, "")) if spec.cluster else ""
+            items.append(text_item(f"{key}#{len(items)}", caption, group=_group(spec, row, columns, key), cluster=cluster))
+    return items
+
+
+def _group(spec: TaskSpec, row: Mapping[str, Any], columns: Mapping[str, str], key: str) -> str:
+    """What makes two items match: the ``group`` column where the task names one, else being the same sample."""
+    column = spec.dataset.columns.get("group")
+    return str(row.get(column, "")) if column else key
+
+
+def _sample_key(row: Mapping[str, Any], columns: Mapping[str, str], relative: str) -> str:
+    """The sample's id: its own column, else its file and time span."""
+    if columns["id"] in row:
+        return str(row[columns["id"]])
+    span = "-".join(str(row[columns[name]]) for name in ("start", "end") if columns[name] in row)
+    return f"{relative}@{span}" if span else relative
+
+
+def _labels(spec: TaskSpec, row: Mapping[str, Any], column: str, where: str) -> tuple[str, ...]:
+    value = _cell(row, column, where)
+    separator = spec.dataset.separator or ("," if spec.kind is Kind.MULTILABEL else None)
+    return tuple(_several(value, separator))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" if not isinstance(value, float) else math.isnan(value)
+
+
+def _several(value: Any, separator: str | None) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value]
+    if hasattr(value, "tolist"):  # parquet lists arrive as arrays
+        return _several(value.tolist(), separator)
+    return [part.strip() for part in str(value).split(separator)] if separator else [str(value)]
+
+
+def _cell(row: Mapping[str, Any], column: str, where: str) -> Any:
+    if column not in row:
+        raise IbenchError(f"{where}: nothing in column '{column}'; {did_you_mean(column, row)}")
+    return row[column]
+
+
+def _seconds(row: Mapping[str, Any], column: str, where: str) -> float | None:
+    if column not in row:
+        return None
+    try:
+        return float(row[column])
+    except ValueError as error:
+        raise IbenchError(f"{where}: column '{column}' needs seconds, found {row[column]!r}") from error
+
+
+def _parse(table: Path) -> Iterator[dict[str, Any]]:
+    suffix = table.suffix.lower()
+    try:
+        if suffix in (".csv", ".tsv"):
+            with table.open(encoding="utf-8-sig", newline="") as file:
+                yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",", strict=True)
+        elif suffix in (".jsonl", ".ndjson"):
+            with table.open(encoding="utf-8") as file:
+                yield from (json.loads(line) for line in file if line.strip())
+        elif suffix == ".parquet":
+            import pandas
+
+            yield from pandas.read_parquet(table).to_dict("records")  # type: ignore[misc]
+        else:
+            raise IbenchError(f"{table}: a manifest is .csv, .tsv, .jsonl or .parquet")
+    except (OSError, ValueError, csv.Error) as error:
+        raise IbenchError(f"{table}: cannot be read as {suffix[1:]} ({error})") from error

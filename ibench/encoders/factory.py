@@ -1,0 +1,40 @@
+"""A Python factory, ``file.py:make_encoder``: the way to bring an encoder of your own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from ibench.encoders.base import Encoder
+from ibench.errors import IbenchError
+
+EXAMPLE = "my_encoder.py:make_encoder"
+
+
+def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
+    """Import ``file`` and call ``function(device=..., dtype=...)``, which returns an Encoder.
+
+    The file is imported as a top-level module from its own folder, so that decode workers can import it as well.
+    It is code, and it runs: unlike data and weights, a factory is to be trusted like any script.
+    """
+    folder = str(file.parent.absolute())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = importlib.import_module(file.stem)
+    if Path(module.__file__ or "").absolute() != file.absolute():
+        raise IbenchError(f"{file}: another module named '{file.stem}' is already loaded; give the file its own name")
+    make = getattr(module, function, None)
+    if not callable(make):
+        raise IbenchError(f"{file}: has no function '{function}'; name it after the colon: {EXAMPLE}")
+    encoder = make(device=device, dtype=dtype)
+    if not all(hasattr(encoder, name) for name in ("card", "preprocess", "encode")):
+        raise IbenchError(f"{file}:{function} returned {type(encoder).__name__}, which lacks card, preprocess or encode")
+    return encoder  # type: ignore[no-any-return]
+
+
+def sources(file: Path) -> list[Path]:
+    """The factory's file and every module it imported from its own folder: their bytes are part of its identity."""
+    folder = file.parent.absolute()
+    imported = (Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None))
+    return sorted({file.absolute(), *(path.absolute() for path in imported if folder in path.absolute().parents)})

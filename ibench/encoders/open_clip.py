@@ -1,0 +1,190 @@
+"""open_clip models: a built-in architecture with local weights, a local folder, or a training checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from torch import Tensor, nn
+
+from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.weights import load_strictly, read_weights
+from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import Modality, RawSample
+
+EXAMPLE = "ViT-B-32@path/to/checkpoint.pt, path/to/folder with open_clip_config.json, path/to/epoch_32.pt"
+
+_PRECISION = {"fp32": "fp32", "bf16": "pure_bf16", "fp16": "pure_fp16"}
+
+
+@dataclass(frozen=True)
+class _OneView:
+    """A transform or tokenizer of open_clip as a front end: raw sample → tensor [1, ...]."""
+
+    function: Callable[[Any], Tensor]
+    batched: bool
+
+    def __call__(self, raw: RawSample) -> Tensor:
+        return self.function([raw]) if self.batched else self.function(raw)[None]
+
+
+@dataclass(frozen=True)
+class OpenClipEncoder:
+    """Image and text towers of one open_clip model."""
+
+    card: Card
+    model: nn.Module
+    image_transform: Callable[[Any], Tensor]
+    tokenizer: Callable[[Any], Tensor]
+    device: torch.device
+    dtype: torch.dtype
+
+    def preprocess(self, modality: Modality, views: Views) -> Preprocess:
+        if modality is Modality.TEXT:
+            return _OneView(self.tokenizer, batched=True)
+        return _OneView(self.image_transform, batched=False)
+
+    def encode(self, modality: Modality, batch: Tensor) -> Tensor:
+        """Token ids [n, context] or pixels [n, 3, H, W] → float32 [n, dim], unit rows."""
+        batch = batch.to(self.device)
+        if modality is Modality.TEXT:
+            return unit_rows(self.model.encode_text(batch))  # type: ignore[operator]
+        return unit_rows(self.model.encode_image(batch.to(self.dtype)))  # type: ignore[operator]
+
+
+def load_named(name: str, weights: Path, device: str, dtype: str) -> OpenClipEncoder:
+    """A built-in architecture by name with the weights of a local file, which must fit in every key and shape."""
+    if name not in open_clip.list_models():
+        raise IbenchError(f"open_clip has no model '{name}'; {did_you_mean(name, open_clip.list_models())}")
+    return _load(name, name, read_weights(weights), str(weights), device, dtype)
+
+
+def load_folder(folder: Path, device: str, dtype: str) -> OpenClipEncoder:
+    """A folder as open_clip's push_to_hub writes it: open_clip_config.json, weights, and tokenizer files if any."""
+    found = [folder / name for name in _WEIGHT_NAMES if (folder / name).is_file()]
+    if not found:
+        raise IbenchError(f"{folder}: open_clip_config.json is there, but none of {', '.join(_WEIGHT_NAMES)}")
+    return _load(f"local-dir:{folder}", folder.name, read_weights(found[0]), str(found[0]), device, dtype)
+
+
+def load_recognised(weights: Mapping[str, Tensor], path: Path, device: str, dtype: str) -> OpenClipEncoder | None:
+    """The model whose built-in architecture fits a state dict in every key and shape, or None.
+
+    Where several fit, they differ in what weights do not show (the activation, the image normalisation): the plain
+    name is taken, and the log names the others.
+    """
+    names = fitting_architectures(weights)
+    if not names:
+        return None
+    if len(names) > 1:
+        logging.getLogger("ibench").warning(
+            "%s fits %s; taking %s. Name the right one if it is another: %s@%s",
+            path.name, ", ".join(names), names[0], names[-1], path,
+        )  # fmt: skip
+    return _load(names[0], names[0], weights, str(path), device, dtype)
+
+
+def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
+    """Built-in architectures that a state dict fits in every key and shape, plain names first."""
+    if not any(key.startswith("visual.") for key in weights):
+        return []
+    shapes = {key: tuple(tensor.shape) for key, tensor in weights.items() if key != "logit_bias"}
+    likely = [name for name in open_clip.list_models() if _may_fit(open_clip.get_model_config(name), weights)]
+    fitting = [name for name in likely if _shapes_of(name) == shapes]
+    return sorted(fitting, key=lambda name: ("quickgelu" in name, len(name), name))
+
+
+_WEIGHT_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+
+
+def _load(
+    config: str, name: str, weights: Mapping[str, Tensor], path: str, device: str, dtype: str
+) -> OpenClipEncoder:
+    model = open_clip.create_model(
+        config,
+        load_weights=False,
+        pretrained_text=False,  # never a download: the checkpoint brings all weights
+        device=device,
+        precision=_PRECISION[dtype],
+        force_preprocess_cfg=_preprocessing_of(config),
+    )
+    load_strictly(model, _fitted(model, weights), path)
+    model.eval()
+    transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    tokenizer = open_clip.get_tokenizer(config)
+    card = Card(
+        name=name,
+        family="open_clip",
+        modalities=(Modality.IMAGE, Modality.TEXT),
+        trained_pairs=((Modality.IMAGE, Modality.TEXT),),
+        preprocessing={
+            Modality.IMAGE: re.sub(r"\s+", " ", re.sub(r" at 0x[0-9a-f]+", "", repr(transform))),
+            Modality.TEXT: f"{type(tokenizer).__name__}, context {tokenizer.context_length}",
+        },
+        licence="see the checkpoint's own card",
+    )
+    precision = next(model.parameters()).dtype
+    return OpenClipEncoder(card, model, transform, tokenizer, torch.device(device), precision)
+
+
+def _fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Layouts of other releases brought to open_clip's own, as its loader does, but never resized."""
+    converted = dict(convert_state_dict(model, dict(weights)))
+    own = model.state_dict()
+    for scalar in ("logit_scale", "logit_bias"):
+        if scalar in converted and scalar in own and converted[scalar].numel() == own[scalar].numel():
+            converted[scalar] = converted[scalar].reshape(own[scalar].shape)
+    return {key: tensor for key, tensor in converted.items() if key not in _BUFFERS_OF_OLD_VERSIONS}
+
+
+_BUFFERS_OF_OLD_VERSIONS = frozenset({"text.transformer.embeddings.position_ids"})
+
+
+def _preprocessing_of(config: str) -> dict[str, Any] | None:
+    """Normalisation and resizing of an architecture, when all its published weights agree on them.
+
+    A name alone says neither: SigLIP's mean and squashing stand only in open_clip's table of published weights.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(config) if not config.startswith("local-dir:") else []
+    asked = ("mean", "std", "interpolation", "resize_mode")
+    known = [open_clip.get_pretrained_cfg(config, tag) for tag in tags]
+    settings = [{key: cfg[key] for key in asked if cfg.get(key)} for cfg in known]
+    return settings[0] if settings and all(one == settings[0] for one in settings) and settings[0] else None
+
+
+def _may_fit(config: dict[str, Any], weights: Mapping[str, Tensor]) -> bool:
+    """A cheap test before a model is built to compare shapes: the sizes that a config states."""
+    text, vision = config["text_cfg"], config["vision_cfg"]
+    if "hf_model_name" in text:
+        return False  # its sizes stand in a hub repository; such a model has to be named
+    table = weights.get("token_embedding.weight", weights.get("text.token_embedding.weight"))
+    if table is None or tuple(table.shape) != (text.get("vocab_size", 49408), text.get("width", 512)):
+        return False
+    if ("multimodal_cfg" in config) != any(key.startswith("text_decoder.") for key in weights):
+        return False
+    patches = weights.get("visual.conv1.weight")
+    if patches is None or isinstance(vision.get("layers"), list):
+        return "timm_model_name" in vision or isinstance(vision.get("layers"), list)
+    depth = sum(key.startswith("visual.transformer.") and key.endswith(".ln_1.weight") for key in weights)
+    sizes = (vision.get("width", 768), vision.get("patch_size", 16), vision.get("layers", 12))
+    return (patches.shape[0], patches.shape[-1], depth) == sizes
+
+
+def _shapes_of(name: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):  # shapes without memory
+        model = open_clip.create_model(name, load_weights=False, pretrained_text=False, device="meta")
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items() if key != "logit_bias"}

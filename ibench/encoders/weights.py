@@ -1,0 +1,131 @@
+"""Weight files: read without running code from them, described when unknown, loaded whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from ibench.errors import IbenchError
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+"""Keys under which training scripts keep the weights, beside epoch and optimizer."""
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The flat state dict of a .safetensors or torch file, wrappers and ``module.`` prefixes removed, on the CPU.
+
+    Raises IbenchError for a file that is truncated, holds no tensors, or is a pickle that would run code.
+    """
+    data = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    weights = _unwrapped(data)
+    if not weights:
+        held = ", ".join(map(str, list(data)[:5])) if isinstance(data, Mapping) else type(data).__name__
+        raise IbenchError(f"{path}: holds no state dict of tensors (found: {held})")
+    return weights
+
+
+def load_strictly(model: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
+    """Load a state dict that fits in every key and shape.
+
+    Raises IbenchError with the first five missing, unexpected and misshapen keys: half-loaded weights never score.
+    """
+    wanted = model.state_dict()
+    faults = {
+        "missing": [key for key in wanted if key not in weights],
+        "unexpected": [key for key in weights if key not in wanted],
+        "misshapen": [
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in wanted
+            if key in weights and weights[key].shape != wanted[key].shape
+        ],
+    }
+    told = [f"{len(keys)} {what} ({_first(keys)})" for what, keys in faults.items() if keys]
+    if told:
+        raise IbenchError(f"{path}: does not fit {type(model).__name__}: {'; '.join(told)}")
+    model.load_state_dict(dict(weights))
+
+
+def describe(weights: Mapping[str, Tensor]) -> str:
+    """The first keys of a state dict with their shapes, for a message about one that no family knows."""
+    return _first(f"{key} {tuple(tensor.shape)}" for key, tensor in weights.items())
+
+
+def convert(old: Path, new: Path, *, unsafe_pickle: bool = False) -> int:
+    """Rewrite a torch file as safetensors; returns the number of tensors.
+
+    With ``unsafe_pickle`` a pickle that weights_only refuses is loaded all the same, which runs the code in it: for
+    files whose origin is trusted, in an environment that may be lost.
+    """
+    if new.suffix != ".safetensors":
+        raise IbenchError(f"{new}: the new file must end in .safetensors")
+    if unsafe_pickle:
+        weights = _unwrapped(torch.load(old, map_location="cpu", weights_only=False))
+        if not weights:
+            raise IbenchError(f"{old}: holds no state dict of tensors")
+    else:
+        weights = read_weights(old)
+    # safetensors refuses tensors that share memory, as tied weights do
+    save_file({key: tensor.detach().clone().contiguous() for key, tensor in weights.items()}, new)
+    return len(weights)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By content: an 8-byte header length, then the header's opening brace."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise IbenchError(f"{path}: not a whole safetensors file ({error}); copy or download it again") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise IbenchError(_refusal(path)) from error
+    except (RuntimeError, EOFError, OSError, BadZipFile, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise IbenchError(f"{path}: not a whole torch file ({reason}); copy or download it again") from error
+
+
+def _refusal(path: Path) -> str:
+    try:
+        wanted = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # a file that is no pickle at all fails here in any way it likes; the message says so
+        return f"{path}: neither safetensors nor a torch checkpoint"
+    if not wanted:
+        return f"{path}: neither safetensors nor a torch checkpoint"
+    return (
+        f"{path}: loading this pickle would run code ({_first(wanted)}), and ibench never does; if you trust the "
+        f"file: ibench convert {path} {path.with_suffix('.safetensors')} --unsafe-pickle"
+    )
+
+
+def _unwrapped(data: Any) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(wrapper), Mapping):
+            data = data[wrapper]
+    if not isinstance(data, Mapping):
+        return {}
+    weights = {str(key): value for key, value in data.items() if isinstance(value, Tensor)}
+    if weights and all(key.startswith("module.") for key in weights):
+        weights = {key.removeprefix("module."): value for key, value in weights.items()}
+    return weights
+
+
+def _first(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,0 +1,117 @@
+"""The stream: decode, batch, encode, average the views, keep the shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ibench.engine.local import DecodePool, Prepare, Unreadable
+from ibench.engine.plan import Job
+from ibench.engine.store import Embeddings, EmbeddingStore
+from ibench.errors import IbenchError
+
+POOLING = "mean of unit views, then unit length"
+"""How the views of a sample become one vector (part of every key)."""
+
+
+class EncodingModel(Protocol):
+    """What the engine asks of an encoder."""
+
+    def preprocess(self, modality: Any, views: Mapping[str, Any]) -> Prepare: ...
+
+    def encode(self, modality: Any, batch: Tensor) -> Tensor: ...
+
+
+class Progress(Protocol):
+    """Where a run says how far it is."""
+
+    def start(self, title: str, total: int) -> None: ...
+
+    def advance(self, samples: int) -> None: ...
+
+
+def encode_missing(
+    jobs: Sequence[Job],
+    store: EmbeddingStore,
+    open_encoder: Callable[[], EncodingModel],
+    *,
+    batch_size: int,
+    workers: int,
+    progress: Progress,
+) -> int:
+    """Make every shard that the store lacks; the encoder is opened only if there is one.
+
+    Returns how many samples were encoded. A shard is kept as soon as it is finished, so an interrupted call goes
+    on where it stopped. Raises IbenchError for an embedding that is not finite, naming its sample.
+    """
+    todo = [(job, missing) for job in jobs if (missing := store.missing(job))]
+    if not todo:
+        return 0
+    encoder = open_encoder()
+    with DecodePool(workers) as pool, torch.no_grad():
+        return sum(_encode_job(job, missing, store, encoder, pool, batch_size, progress) for job, missing in todo)
+
+
+def _encode_job(
+    job: Job,
+    missing: Sequence[int],
+    store: EmbeddingStore,
+    encoder: EncodingModel,
+    pool: DecodePool,
+    batch_size: int,
+    progress: Progress,
+) -> int:
+    items = [job.items[position] for number in missing for position in job.shards[number]]
+    progress.start(job.title, len(items))
+    decoded = pool.stream(items, encoder.preprocess(job.modality, job.views), job.inline)
+    for number in missing:
+        rows = job.shards[number]
+        store.write(job, number, _encode_shard(job, rows, decoded, encoder, batch_size))
+        progress.advance(len(rows))
+    return len(items)
+
+
+def _encode_shard(
+    job: Job, rows: range, decoded: Iterator[Tensor | Unreadable], encoder: EncodingModel, batch_size: int
+) -> Embeddings:
+    unreadable: dict[int, str] = {}
+    views_of: list[int] = []
+    waiting: list[Tensor] = []
+    encoded: list[Tensor] = []
+    for position in range(len(rows)):
+        sample = next(decoded)
+        if isinstance(sample, Unreadable):
+            unreadable[position] = sample.reason
+            views_of.append(0)
+            continue
+        views_of.append(len(sample))
+        waiting.append(sample)
+        while sum(map(len, waiting)) >= batch_size:
+            batch = torch.cat(waiting)
+            encoded.append(encoder.encode(job.modality, batch[:batch_size]).cpu())
+            waiting = [batch[batch_size:]] if len(batch) > batch_size else []
+    if waiting:
+        encoded.append(encoder.encode(job.modality, torch.cat(waiting)).cpu())
+    vectors = _pooled(torch.cat(encoded), views_of) if encoded else torch.zeros(len(rows), 1)
+    _refuse_not_finite(job, rows, vectors)
+    return Embeddings(vectors.numpy(), unreadable)
+
+
+def _pooled(views: Tensor, views_of: Sequence[int]) -> Tensor:
+    """[sum(views_of), dim] → [len(views_of), dim]; a sample without views gets zeros."""
+    owner = torch.repeat_interleave(torch.arange(len(views_of)), torch.tensor(views_of))
+    sums = torch.zeros(len(views_of), views.shape[1]).index_add_(0, owner, views.float())
+    return torch.nn.functional.normalize(sums, dim=1)
+
+
+def _refuse_not_finite(job: Job, rows: range, vectors: Tensor) -> None:
+    bad = (~torch.isfinite(vectors).all(dim=1)).nonzero().flatten().tolist()
+    if bad:
+        names = ", ".join(repr(job.items[rows.start + position].id) for position in bad[:3])
+        raise IbenchError(
+            f"{job.title}: the encoder gave NaN or infinity for {len(bad)} of {len(rows)} samples, first {names}; "
+            "try --dtype fp32, or look at these samples"
+        )

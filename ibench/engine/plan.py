@@ -1,0 +1,53 @@
+"""The unit of planning: one job embeds one list of items with one front end, and is named by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from ibench.hashing import sha256_json
+
+SHARD_SIZE = 512
+"""Samples in a shard. Part of every key: batches never cross a shard, so another size could give other last bits."""
+
+
+class Decodable(Protocol):
+    """What the engine knows of an item: a name for messages, and how to make its raw sample."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def decode(self) -> Callable[[], Any]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """Embeddings wanted: of ``items``, through the encoder's front end for ``modality`` and ``views``.
+
+    ``identity`` is plain data over all that can move a bit of the result; its hash is the key in the store.
+    ``inline`` marks items with nothing to decode, for which worker processes would cost more than they save.
+    """
+
+    title: str
+    modality: Any
+    views: Mapping[str, Any]
+    items: Sequence[Decodable]
+    identity: Mapping[str, Any]
+    inline: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        return sha256_json({**self.identity, "shard": SHARD_SIZE})
+
+    @cached_property
+    def shards(self) -> list[range]:
+        """The items of each shard, as ranges of positions."""
+        return [range(start, min(start + SHARD_SIZE, len(self.items))) for start in range(0, len(self.items), SHARD_SIZE)]
+
+
+def unique(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs without those whose result another one gives as well, in order."""
+    return list({job.key: job for job in jobs}.values())

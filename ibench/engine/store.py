@@ -1,0 +1,96 @@
+"""Embeddings by content: safetensors shards that are whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ibench.engine.plan import Job
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """``vectors`` is float32 [n, dim], unit rows; ``unreadable`` maps a position to why it has none (its row is 0)."""
+
+    vectors: NDArray[np.float32]
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+
+class EmbeddingStore:
+    """A folder of shards: ``<root>/<key>/<number>.safetensors``, beside ``key.json`` which says what the key is."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, job: Job, number: int, shard: Embeddings) -> None:
+        """Keep a shard: written under a temporary name, synced, renamed. Killed at any moment, it is whole or absent."""
+        folder = self.root / job.key
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "key.json").exists():
+            identity = json.dumps(job.identity, indent=1, sort_keys=True, ensure_ascii=False)
+            _write_whole(folder / "key.json", identity.encode())
+        metadata = {"sha256": _digest(shard.vectors), "unreadable": json.dumps(shard.unreadable)}
+        _write_whole(_file(folder, number), save({"embeddings": np.ascontiguousarray(shard.vectors)}, metadata))
+
+    def read(self, job: Job, number: int) -> Embeddings | None:
+        """A shard, or None when it is absent, or damaged and so to be made again."""
+        try:
+            with safe_open(_file(self.root / job.key, number), framework="numpy") as file:
+                metadata = file.metadata()
+                vectors = file.get_tensor("embeddings")
+        except (FileNotFoundError, SafetensorError):
+            return None
+        whole = _digest(vectors) == metadata.get("sha256") and len(vectors) == len(job.shards[number])
+        unreadable = {int(position): reason for position, reason in json.loads(metadata["unreadable"]).items()}
+        return Embeddings(vectors, unreadable) if whole else None
+
+    def missing(self, job: Job) -> list[int]:
+        """The numbers of the shards that have to be made."""
+        return [number for number in range(len(job.shards)) if self.read(job, number) is None]
+
+    def load(self, job: Job) -> Embeddings:
+        """All shards of a finished job, in order."""
+        vectors, unreadable = [], {}
+        for number, rows in enumerate(job.shards):
+            shard = self.read(job, number)
+            if shard is None:
+                raise FileNotFoundError(f"shard {number} of {job.title} is not in the store")
+            vectors.append(shard.vectors)
+            unreadable |= {rows.start + position: reason for position, reason in shard.unreadable.items()}
+        dim = max(part.shape[1] for part in vectors)  # a shard of only unreadable samples never learned it
+        return Embeddings(np.concatenate([part if part.any() else np.zeros((len(part), dim), np.float32) for part in vectors]), unreadable)
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"
+
+
+def _digest(vectors: NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

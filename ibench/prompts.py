@@ -1,0 +1,67 @@
+"""Named sets of prompt templates, and class names made into texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ibench.errors import IbenchError, did_you_mean
+from ibench.resources import bundled
+from ibench.yamlfile import read_yaml
+
+
+class PromptSet(BaseModel):
+    """Templates with ``{}`` where the class name goes, given here or as ``from_open_clip``, one of its lists.
+
+    ``source`` is the paper, page or file they are quoted from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: str
+    templates: tuple[str, ...] = ()
+    from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_TEMPLATES$")
+    replace: tuple[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> PromptSet:
+        if bool(self.templates) == bool(self.from_open_clip):
+            raise ValueError("give either 'templates' or 'from_open_clip'")
+        wrong = [template for template in self.templates if template.count("{}") != 1]
+        if wrong:
+            raise ValueError(f"a template needs exactly one {{}}: {wrong[0]!r}")
+        return self
+
+    def resolved(self) -> tuple[str, ...]:
+        """The templates as strings, read from open_clip where they come from there, ``replace`` applied."""
+        templates = self.templates or _open_clip_templates(str(self.from_open_clip))
+        return tuple(template.replace(*self.replace) for template in templates) if self.replace else templates
+
+
+def load_prompts(name: str) -> PromptSet:
+    """A prompt set by its name in tasks/prompts/, or by the path of a YAML file."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else bundled("tasks") / "prompts" / f"{name}.yaml"
+    if not path.is_file():
+        raise IbenchError(f"no prompt set '{name}'; {did_you_mean(name, prompt_names())}")
+    return read_yaml(path, PromptSet)
+
+
+def prompt_names() -> list[str]:
+    return sorted(path.stem for path in (bundled("tasks") / "prompts").glob("*.yaml"))
+
+
+def fill(templates: Iterable[str], name: str) -> list[str]:
+    """The texts of one class name, in the order of the templates."""
+    return [template.replace("{}", name) for template in templates]
+
+
+def _open_clip_templates(name: str) -> tuple[str, ...]:
+    """open_clip keeps templates as functions of the class name: called with ``{}`` they give the template back."""
+    functions = getattr(import_module("open_clip.zero_shot_metadata"), name, None)
+    if functions is None:
+        raise IbenchError(f"open_clip has no template list '{name}'; see open_clip.zero_shot_metadata")
+    return tuple(function("{}") for function in functions)

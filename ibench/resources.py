@@ -1,0 +1,22 @@
+"""Where ibench's own data and the user's cache lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_CHECKOUT = {"tasks": "tasks", "published": "results/published", "digits_bind": "examples/digits_bind"}
+
+
+def bundled(name: str) -> Path:
+    """The folder ``tasks``, ``published`` or ``digits_bind``: in the wheel, or its place in a source checkout."""
+    installed = _PACKAGE / "_bundled" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / _CHECKOUT[name]
+
+
+def cache_dir() -> Path:
+    """Where embeddings and memoised digests are kept: ``$IBENCH_CACHE``, else ``~/.cache/ibench``."""
+    chosen = os.environ.get("IBENCH_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen) if chosen else base / "ibench"

@@ -1,0 +1,81 @@
+"""One class per sample: top-1, top-5 and mean per-class recall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ibench.scoring.classifier import name_scores
+from ibench.scoring.intervals import Metric, bootstrap, proportion
+from ibench.scoring.similarity import Vectors
+
+TIES = "the class listed first wins"
+
+
+def score(
+    queries: Vectors,
+    names: Vectors,
+    names_of: Sequence[Sequence[int]],
+    gold: NDArray[np.intp],
+    classes: Sequence[str],
+    ids: Sequence[str],
+    clusters: Sequence[str],
+    seed: int,
+) -> tuple[dict[str, Metric], pd.DataFrame]:
+    """Metrics, and one row per sample: id, gold, prediction, score, rank of the gold class, correct, cluster.
+
+    ``queries`` [n, dim] and ``names`` [names, dim] are unit vectors, ``names_of[c]`` the rows of ``names`` that class
+    c goes by, ``gold`` [n] class indices. top-1 is the argmax of cosine, ties to the class listed first.
+    """
+    predicted = np.empty(len(queries), np.intp)
+    best = np.empty(len(queries), np.float32)
+    rank = np.empty(len(queries), np.int64)
+    for rows, scores in name_scores(queries, names, names_of):
+        predicted[rows] = scores.argmax(axis=1)
+        best[rows] = scores.max(axis=1)
+        rank[rows] = _rank_of(scores, gold[rows])
+    samples = pd.DataFrame(
+        {
+            "id": list(ids),
+            "gold": [classes[index] for index in gold],
+            "prediction": [classes[index] for index in predicted],
+            "score": best,
+            "rank": rank,
+            "correct": predicted == gold,
+            "cluster": list(clusters),
+        }
+    )
+    metrics = {
+        "top1": proportion(predicted == gold, clusters, seed),
+        "top5": proportion(rank <= 5, clusters, seed),
+        "mean_per_class_recall": _mean_per_class_recall(predicted == gold, gold, clusters, seed),
+    }
+    return metrics, samples
+
+
+def confusion(samples: pd.DataFrame) -> pd.DataFrame:
+    """The confusion matrix of a run's per-sample rows: gold classes down, predictions across, counts."""
+    return pd.crosstab(samples["gold"], samples["prediction"])
+
+
+def _rank_of(scores: Vectors, gold: NDArray[np.intp]) -> NDArray[np.int64]:
+    """1 for the class that wins; an equal score of a class listed earlier counts as better."""
+    own = np.take_along_axis(scores, gold[:, None], axis=1)
+    earlier = np.arange(scores.shape[1])[None, :] < gold[:, None]
+    return 1 + ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+
+
+def _mean_per_class_recall(
+    correct: NDArray[np.bool_], gold: NDArray[np.intp], clusters: Sequence[str], seed: int
+) -> Metric:
+    """The mean over classes that occur of the share of their samples that is right (scikit-learn's balanced accuracy)."""
+
+    def recall(weights: NDArray[np.float64]) -> float:
+        total = np.bincount(gold, weights)
+        right = np.bincount(gold, weights * correct)
+        return float(np.mean(right[total > 0] / total[total > 0]))
+
+    return bootstrap(recall, clusters, seed)

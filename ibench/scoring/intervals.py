@@ -1,0 +1,75 @@
+"""95% intervals: Wilson's for proportions of independent samples, the bootstrap for everything else."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy import stats
+
+RESAMPLES = 1000
+_BCA_LIMIT = 5000  # the jackknife of BCa costs one evaluation per cluster; beyond this the percentiles agree
+
+
+class Metric(BaseModel):
+    """A value with its 95% interval, over ``n`` samples; ``method`` says how the interval was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+
+def proportion(hits: NDArray[np.bool_], clusters: Sequence[str], seed: int) -> Metric:
+    """The share of hits: Wilson's interval, or the cluster bootstrap when samples share clusters.
+
+    ``clusters[i]`` names the cluster of sample i; "" is a cluster of its own.
+    """
+    if _codes(clusters).max() + 1 < len(clusters):
+        return bootstrap(lambda weights: float(np.average(hits, weights=weights)), clusters, seed)
+    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return Metric(
+        value=float(np.mean(hits)), low=float(interval.low), high=float(interval.high), n=len(hits), method="Wilson"
+    )
+
+
+def bootstrap(statistic: Callable[[NDArray[np.float64]], float], clusters: Sequence[str], seed: int) -> Metric:
+    """Any function of the samples' weights, with a bootstrap over clusters (scipy's BCa, or percentiles if many).
+
+    ``statistic`` gets one weight per sample, how often it was drawn, and returns the metric.
+    """
+    codes = _codes(clusters)
+    units = int(codes.max()) + 1
+
+    def resampled(drawn: NDArray[np.intp]) -> float:
+        return statistic(np.bincount(drawn, minlength=units).astype(np.float64)[codes])
+
+    value = statistic(np.ones(len(codes)))
+    method = "BCa" if units <= _BCA_LIMIT else "percentile"
+    name = f"{'cluster bootstrap' if units < len(codes) else 'bootstrap'} ({method}, {RESAMPLES} draws)"
+    if units < 2:
+        return Metric(value=value, low=value, high=value, n=len(codes), method="one cluster, no interval")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy warns when all draws agree; the next line answers that case
+        interval = stats.bootstrap(
+            (np.arange(units),),
+            resampled,
+            vectorized=False,
+            n_resamples=RESAMPLES,
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    low, high = (float(end) if np.isfinite(end) else value for end in (interval.low, interval.high))
+    return Metric(value=value, low=min(low, value), high=max(high, value), n=len(codes), method=name)
+
+
+def _codes(clusters: Sequence[str]) -> NDArray[np.intp]:
+    """Cluster names as numbers from 0; samples without one get a number of their own."""
+    names = [cluster or f"\0{row}" for row, cluster in enumerate(clusters)]
+    return np.unique(names, return_inverse=True)[1].astype(np.intp)

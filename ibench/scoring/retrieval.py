@@ -1,0 +1,88 @@
+"""Queries against a gallery, both directions: recall@1, @5, @10 and the median rank of the first relevant item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from ibench.scoring.intervals import Metric, bootstrap, proportion
+from ibench.scoring.similarity import Vectors, similarity_rows
+
+TIES = "pessimistic: an irrelevant item of equal score ranks first"
+_AT = (1, 5, 10)
+
+
+def score(
+    queries: Vectors,
+    gallery: Vectors,
+    query_groups: Sequence[str],
+    gallery_groups: Sequence[str],
+    query_ids: Sequence[str],
+    gallery_ids: Sequence[str],
+    clusters: Sequence[str],
+    seed: int,
+) -> tuple[dict[str, Metric], pd.DataFrame]:
+    """One direction: metrics, and a row per query: id, gold (its group), prediction (the first item), score, rank,
+    correct, relevant (how many items are), cluster.
+
+    A gallery item is relevant to a query of the same group; a query counts as found within k when any relevant item
+    is. Exact over the whole gallery, in chunks. Queries that have no relevant item are left out.
+    """
+    _, codes = np.unique([*query_groups, *gallery_groups], return_inverse=True)
+    query_codes, gallery_codes = codes[: len(queries)], codes[len(queries) :]
+    relevant = np.bincount(gallery_codes, minlength=codes.max() + 1)[query_codes]
+    asked = np.flatnonzero(relevant > 0)
+    rank, first, best = _ranks(queries[asked], gallery, query_codes[asked], gallery_codes)
+    samples = pd.DataFrame(
+        {
+            "id": [query_ids[row] for row in asked],
+            "gold": [query_groups[row] for row in asked],
+            "prediction": [gallery_ids[item] for item in first],
+            "score": best,
+            "rank": rank,
+            "correct": rank == 1,
+            "relevant": relevant[asked],
+            "cluster": [clusters[row] for row in asked],
+        }
+    )
+    own = list(samples["cluster"])
+    metrics = {f"recall@{k}": proportion(rank <= k, own, seed) for k in _AT}
+    metrics["median_rank"] = bootstrap(lambda weights: _weighted_median(rank, weights), own, seed)
+    return metrics, samples
+
+
+def chance_recall(relevant: NDArray[np.int64], gallery: int, k: int) -> float:
+    """Expected recall@k of a random order: one minus the chance that the first k of the gallery hold none relevant."""
+    none = special.binom(gallery - relevant, k) / special.binom(gallery, k)
+    return float(np.mean(1 - none))
+
+
+def _ranks(
+    queries: Vectors, gallery: Vectors, query_codes: NDArray[np.intp], gallery_codes: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float32]]:
+    """Per query: rank of its best relevant item, the first item of the ranking, and that item's score."""
+    rank = np.empty(len(queries), np.int64)
+    first = np.empty(len(queries), np.intp)
+    best = np.empty(len(queries), np.float32)
+    for rows, scores in similarity_rows(queries, gallery):
+        relevant = query_codes[rows, None] == gallery_codes[None, :]
+        own = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
+        ahead = (scores >= own) & ~relevant
+        rank[rows] = 1 + ahead.sum(axis=1)
+        best[rows] = scores.max(axis=1)
+        # of equal scores the irrelevant one stands first, as in the rank
+        top = scores == best[rows, None]
+        first[rows] = np.where((top & ~relevant).any(axis=1), (top & ~relevant).argmax(axis=1), top.argmax(axis=1))
+    return rank, first, best
+
+
+def _weighted_median(values: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """The median of values repeated ``weights`` times: the mean of the two middle ones when their number is even."""
+    order = np.argsort(values, kind="stable")
+    upto = np.cumsum(weights[order])
+    low, high = np.searchsorted(upto, [(upto[-1] - 1) / 2, upto[-1] / 2], side="right")
+    return float(values[order][low] + values[order][min(high, len(values) - 1)]) / 2

@@ -1,0 +1,34 @@
+"""Cosine similarities in chunks, equal for equal vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+_CHUNK_CELLS = 1 << 26  # scores held at once: 256 MiB of float32, whatever the gallery
+
+
+def similarity_rows(queries: Vectors, gallery: Vectors) -> Iterator[tuple[slice, Vectors]]:
+    """Scores [rows, gallery] of consecutive slices of the queries; unit vectors in, cosines out.
+
+    Equal gallery vectors are scored once: a matrix product may round two equal columns differently, by where they
+    stand, and a tie would then be decided by chance.
+    """
+    distinct, position = _distinct_rows(gallery)
+    rows = max(1, _CHUNK_CELLS // len(gallery))
+    for start in range(0, len(queries), rows):
+        chunk = slice(start, min(start + rows, len(queries)))
+        scores = queries[chunk] @ distinct.T
+        yield chunk, scores if len(distinct) == len(gallery) else scores[:, position]
+
+
+def _distinct_rows(vectors: Vectors) -> tuple[Vectors, NDArray[np.intp]]:
+    """The rows that differ, and for each row which of them it is."""
+    first: dict[bytes, int] = {}
+    position = np.array([first.setdefault(row.tobytes(), len(first)) for row in vectors], dtype=np.intp)
+    _, keep = np.unique(position, return_index=True)
+    return vectors[keep], position

@@ -1,0 +1,195 @@
+"""TaskSpec, one evaluation task as data, and the registry of those in tasks/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
+
+from ibench.errors import IbenchError, did_you_mean
+from ibench.hashing import sha256_json
+from ibench.modalities import Modality
+from ibench.resources import bundled
+from ibench.yamlfile import read_yaml
+
+
+class Kind(str, Enum):
+    """How a task is scored; each kind is a module of `ibench.scoring`."""
+
+    CLASSIFICATION = "classification"
+    MULTILABEL = "multilabel"
+    RETRIEVAL = "retrieval"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+METRICS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.CLASSIFICATION: ("top1", "top5", "mean_per_class_recall"),
+    Kind.MULTILABEL: ("mAP",),
+    Kind.RETRIEVAL: tuple(
+        f"{direction}{name}"
+        for direction in ("", "reverse_")
+        for name in ("recall@1", "recall@5", "recall@10", "median_rank")
+    ),
+}
+"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HubCopy(_Strict):
+    """A faithful copy on the Hugging Face hub, pinned: another revision may be another data set."""
+
+    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    split: str
+    config: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+
+class DatasetSpec(_Strict):
+    """Where the samples are and how they are laid out.
+
+    ``reader`` is a module of `ibench.datasets`. ``path`` is a folder or file under the data root. ``columns`` says
+    which column holds what, for readers of tables: a modality's name → its paths (or texts), and ``label``, ``id``,
+    ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``count`` is how many
+    samples the publisher's copy has.
+    """
+
+    reader: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    path: str = "."
+    split: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    separator: str | None = None
+    count: int | None = Field(default=None, gt=0)
+    licence: str = "unspecified"
+    source: str = "local files"
+    hub: HubCopy | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _inside_the_root(cls, path: str) -> str:
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise ValueError("must lie inside the data root: a relative path without '..' (the root is --data-root)")
+        return path
+
+
+class Protocol(_Strict):
+    """One way the task is run: prompts, how class names are written, how samples are cut into views."""
+
+    prompts: str | None = None
+    underscores: str = Field(default="spaces", pattern="^(spaces|keep)$")
+    views: dict[Modality, dict[str, Any]] = Field(default_factory=dict)
+
+
+class TaskSpec(_Strict):
+    """One task: which samples, against what, by which protocol, and by which metric.
+
+    The first protocol and the first metric are the defaults. ``labels`` lists the label ids of the data in order,
+    or maps each to the name (or names, of which the best counts) it goes by in prompts; without it the data's own
+    metadata gives the names. A change that can move a score raises ``version``.
+    """
+
+    name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    version: int = Field(ge=1)
+    title: str = ""
+    kind: Kind
+    query: Modality
+    target: Modality
+    dataset: DatasetSpec
+    labels: dict[str, tuple[str, ...]] | None = None
+    protocols: dict[str, Protocol] = Field(min_length=1)
+    metrics: tuple[str, ...] = ()
+    chance: float | None = None
+    cluster: str | None = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _as_mapping(cls, labels: Any) -> Any:
+        if isinstance(labels, list):
+            repeated = {str(label) for label in labels if labels.count(label) > 1}
+            if repeated:
+                raise ValueError(f"listed twice: {', '.join(sorted(repeated))}")
+            labels = {str(label): str(label) for label in labels}
+        if isinstance(labels, dict):
+            return {str(label): [names] if isinstance(names, str) else names for label, names in labels.items()}
+        return labels
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSpec:
+        for metric in self.metrics:
+            if metric not in METRICS[self.kind]:
+                raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, METRICS[self.kind])}")
+        if self.kind is not Kind.RETRIEVAL:
+            if self.target is not Modality.TEXT or self.query is Modality.TEXT:
+                raise ValueError(f"{self.kind} is from a modality to text: set 'target: text' and another 'query'")
+            for name, protocol in self.protocols.items():
+                if protocol.prompts is None:
+                    raise ValueError(f"protocol '{name}' needs 'prompts'")
+        return self
+
+    @property
+    def headline(self) -> str:
+        """The metric that stands for the task in tables."""
+        return (self.metrics or METRICS[self.kind])[0]
+
+    def protocol(self, name: str | None) -> tuple[str, Protocol]:
+        """The protocol of that name, or the default one. Raises IbenchError for an unknown name."""
+        chosen = name or next(iter(self.protocols))
+        if chosen not in self.protocols:
+            raise IbenchError(f"task '{self.name}' has no protocol '{chosen}'; {did_you_mean(chosen, self.protocols)}")
+        return chosen, self.protocols[chosen]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that can move a score; titles, licences and addresses can not."""
+        told_only = {"title": True, "dataset": {"licence", "source"}}
+        return sha256_json(self.model_dump(mode="json", exclude=told_only))  # type: ignore[arg-type]
+
+
+class Suite(_Strict):
+    about: str
+    tasks: tuple[str, ...] = Field(min_length=1)
+
+
+class _Suites(RootModel[dict[str, Suite]]):
+    pass
+
+
+def task_files() -> dict[str, Path]:
+    """The bundled tasks: name → YAML file. The file's stem is the task's name."""
+    root = bundled("tasks")
+    files = (path for path in root.glob("*/*.yaml") if path.parent.name != "prompts")
+    return {path.stem: path for path in sorted(files)}
+
+
+def load_task(name: str | Path) -> TaskSpec:
+    """A task by name, or by the path of a YAML file. Raises IbenchError when there is none or it does not fit."""
+    return read_yaml(task_path(name), TaskSpec)
+
+
+def task_path(name: str | Path) -> Path:
+    """The file of a task named or given as a path."""
+    if str(name).endswith((".yaml", ".yml")):
+        return Path(name)
+    known = task_files()
+    if str(name) not in known:
+        raise IbenchError(f"no task '{name}'; {did_you_mean(str(name), known)} (`ibench tasks` lists them)")
+    return known[str(name)]
+
+
+def load_suites() -> dict[str, Suite]:
+    return read_yaml(bundled("tasks") / "suites.yaml", _Suites).root
+
+
+def suite_tasks(name: str) -> tuple[str, ...]:
+    """The task names of a suite. Raises IbenchError for an unknown one."""
+    suites = load_suites()
+    if name not in suites:
+        raise IbenchError(f"no suite '{name}'; {did_you_mean(name, suites)}")
+    return suites[name].tasks
