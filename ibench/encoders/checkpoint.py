@@ -20,6 +20,24 @@ _LIBRARIES = ("torch", "open_clip_torch", "transformers")
 
 
 @dataclass(frozen=True)
+class Family:
+    """A line of `ibench encoders`."""
+
+    name: str
+    modalities: str
+    recognised_by: str
+    example: str
+
+
+FAMILIES = (
+    Family("open_clip", "image, text", "keys and shapes of a built-in architecture", "logs/run/checkpoints/epoch_32.pt"),
+    Family("open_clip", "image, text", "the name before @", "ViT-B-32@weights.safetensors"),
+    Family("open_clip", "image, text", "open_clip_config.json in the folder", "path/to/folder"),
+    Family("factory", "what it says", "file.py:function", "my_encoder.py:make_encoder"),
+)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """An encoder that may not have been opened yet: its card, and how to open it."""
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from ibench.encoders.base import Encoder
 from ibench.errors import IbenchError
 
-EXAMPLE = "my_encoder.py:make_encoder"
-
 
 def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
     """Import ``file`` and call ``function(device=..., dtype=...)``, which returns an Encoder.
@@ -26,7 +24,7 @@ def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
         raise IbenchError(f"{file}: another module named '{file.stem}' is already loaded; give the file its own name")
     make = getattr(module, function, None)
     if not callable(make):
-        raise IbenchError(f"{file}: has no function '{function}'; name it after the colon: {EXAMPLE}")
+        raise IbenchError(f"{file}: has no function '{function}'; name it after the colon: {file}:make_encoder")
     encoder = make(device=device, dtype=dtype)
     if not all(hasattr(encoder, name) for name in ("card", "preprocess", "encode")):
         raise IbenchError(f"{file}:{function} returned {type(encoder).__name__}, which lacks card, preprocess or encode")

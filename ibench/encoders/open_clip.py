@@ -20,8 +20,6 @@ from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality, RawSample
 
-EXAMPLE = "ViT-B-32@path/to/checkpoint.pt, path/to/folder with open_clip_config.json, path/to/epoch_32.pt"
-
 _PRECISION = {"fp32": "fp32", "bf16": "pure_bf16", "fp16": "pure_fp16"}
 
 

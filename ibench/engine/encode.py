@@ -26,11 +26,13 @@ class EncodingModel(Protocol):
 
 
 class Progress(Protocol):
-    """Where a run says how far it is."""
+    """Where a run says how far it is, and what people should know of it."""
 
     def start(self, title: str, total: int) -> None: ...
 
     def advance(self, samples: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 def encode_missing(

@@ -29,13 +29,18 @@ class Metric(BaseModel):
 def proportion(hits: NDArray[np.bool_], clusters: Sequence[str], seed: int) -> Metric:
     """The share of hits: Wilson's interval, or the cluster bootstrap when samples share clusters.
 
-    ``clusters[i]`` names the cluster of sample i; "" is a cluster of its own.
+    ``clusters[i]`` names the cluster of sample i; "" is a cluster of its own. When all samples agree no draw differs
+    from them, and the bootstrap would claim certainty: then it is Wilson's, with the clusters as the samples.
     """
-    if _codes(clusters).max() + 1 < len(clusters):
+    units = int(_codes(clusters).max()) + 1
+    agreed = bool(hits.all() or not hits.any())
+    if units < len(hits) and not agreed:
         return bootstrap(lambda weights: float(np.average(hits, weights=weights)), clusters, seed)
-    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    right = (units if hits.all() else 0) if agreed else int(hits.sum())
+    interval = stats.binomtest(right, units).proportion_ci(method="wilson")
+    method = "Wilson" if units == len(hits) else "Wilson over clusters"
     return Metric(
-        value=float(np.mean(hits)), low=float(interval.low), high=float(interval.high), n=len(hits), method="Wilson"
+        value=float(np.mean(hits)), low=float(interval.low), high=float(interval.high), n=len(hits), method=method
     )
 
 

@@ -46,6 +46,12 @@ def score(
     return {"mAP": bootstrap(lambda weights: float(np.nanmean(ranked.average_precision(weights))), clusters, seed)}, samples
 
 
+def chance(gold: Sequence[Sequence[int]], classes: int) -> float:
+    """What random scores give in expectation for many samples: the mean share of positives, over classes that have any."""
+    share = np.bincount([index for indices in gold for index in indices], minlength=classes) / len(gold)
+    return float(share[share > 0].mean())
+
+
 class RankedScores:
     """Scores [n, classes] sorted once per class, so that AP under other sample weights needs no sorting."""
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from ibench.scoring.intervals import Metric, bootstrap, proportion
 from ibench.scoring.similarity import Vectors, similarity_rows
@@ -55,9 +54,19 @@ def score(
     return metrics, samples
 
 
-def chance_recall(relevant: NDArray[np.int64], gallery: int, k: int) -> float:
-    """Expected recall@k of a random order: one minus the chance that the first k of the gallery hold none relevant."""
-    none = special.binom(gallery - relevant, k) / special.binom(gallery, k)
+def chance(metric: str, samples: pd.DataFrame) -> float:
+    """What a random order of the gallery gives on these queries: expected recall@k, or the expected median rank.
+
+    ``samples`` are the rows of `score` with a column ``gallery``, the gallery's size. Of N items with r relevant, the
+    first k hold none with probability C(N-r, k) / C(N, k), and the first relevant one stands at (N+1)/(r+1) on average.
+    """
+    relevant, size = samples["relevant"].to_numpy(np.float64), samples["gallery"].to_numpy(np.float64)
+    if metric == "median_rank":
+        return float(np.median((size + 1) / (relevant + 1)))
+    k = int(metric.removeprefix("recall@"))
+    # the product form: binomials of a large gallery overflow
+    steps = np.arange(k)[:, None]
+    none = np.prod(np.clip(size - relevant - steps, 0, None) / np.maximum(size - steps, 1), axis=0)
     return float(np.mean(1 - none))
 
 

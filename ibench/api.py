@@ -1,0 +1,228 @@
+"""The product: what the command line calls, and what a training loop calls."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ibench import results
+from ibench.comparison import Comparison, comparison
+from ibench.datasets import open_dataset
+from ibench.encoders import Checkpoint, Encoder, open_checkpoint
+from ibench.engine.encode import Progress, encode_missing
+from ibench.engine.plan import Job, unique
+from ibench.engine.store import Embeddings, EmbeddingStore
+from ibench.errors import IbenchError
+from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text_job
+from ibench.modalities import Modality
+from ibench.resources import cache_dir
+from ibench.results import Record
+from ibench.scoring.similarity import Vectors
+from ibench.tasks import TaskSpec, load_task, task_path
+
+DTYPES = ("fp32", "bf16", "fp16")
+_WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
+
+
+class Silent:
+    """Progress that says nothing."""
+
+    def start(self, title: str, total: int) -> None: ...
+
+    def advance(self, samples: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def evaluate(
+    encoder: str | Path | Encoder,
+    tasks: Sequence[str | Path | TaskSpec],
+    *,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "fp32",
+    batch_size: int = 64,
+    workers: int | None = 0,
+    limit: int | None = None,
+    protocol: str | None = None,
+    prompts: str | None = None,
+    seed: int = 0,
+    max_unreadable: int = 0,
+    skip_unavailable: bool = False,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Run tasks on an encoder; every text and every sample is embedded once, however many tasks ask for it.
+
+    ``encoder`` is what ``--ckpt`` takes, or a live Encoder (see `ibench.from_functions`), whose embeddings are not
+    kept. ``tasks`` are names, YAML files or TaskSpecs. Records go to ``out`` when it is given. ``store`` keeps
+    embeddings between calls (default: the user's cache). ``workers`` processes decode; None chooses by the number of
+    samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
+    data or modality is not there and goes on, as a suite does. Raises IbenchError for bad input, and when more than
+    ``max_unreadable`` samples cannot be read; what was encoded is kept then as well.
+    """
+    tell = progress or Silent()
+    settings = _settings(device, dtype, batch_size, seed)
+    checkpoint = _checkpoint(encoder, settings)
+    started = time.monotonic()
+    cells = _bound(checkpoint, tasks, data_root, protocol, prompts, limit, skip_unavailable, tell)
+    texts = text_job(cells, checkpoint.card, settings)
+    jobs = {id(cell): sample_jobs(cell, checkpoint.card, settings) for cell in cells}
+    plan = unique([*(job for several in jobs.values() for job in several), *([texts] if texts else [])])
+    read = time.monotonic()
+    with _store(store, keep=isinstance(encoder, str | Path)) as kept:
+        encoded = encode_missing(
+            plan,
+            kept,
+            checkpoint.load,
+            batch_size=batch_size,
+            workers=_workers(workers, plan),
+            progress=tell,
+        )
+        if not encoded and plan:
+            tell.note("all embeddings are in the store; the encoder was not opened")
+        done = time.monotonic()
+        embedding_of = _by_text(texts, kept)
+        records = []
+        for cell in cells:
+            embeddings = {Modality(job.modality): kept.load(job) for job in jobs[id(cell)]}
+            _refuse_unreadable(cell, embeddings, max_unreadable)
+            scoring = time.monotonic()
+            record, samples = record_of(cell, checkpoint.card, embeddings, embedding_of, settings)
+            timings = {"read": read - started, "encode": done - read, "score": time.monotonic() - scoring}
+            rate = encoded / (done - read) if encoded else None
+            record = record.model_copy(update={"timings": timings, "encoded_per_second": rate})
+            if out is not None:
+                results.save(record, samples, Path(out))
+            records.append(record)
+    return records
+
+
+def compare(runs: Sequence[str | Path | Sequence[Record]]) -> Comparison:
+    """Runs side by side, the first as the reference; a run is a folder of records, one record file, or records."""
+    columns = [results.load_all(Path(run)) if isinstance(run, str | Path) else list(run) for run in runs]
+    return comparison([record for column in columns for record in column])
+
+
+def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32") -> Encoder:
+    """Open what ``--ckpt`` takes. Raises IbenchError for what no family knows."""
+    return open_checkpoint(str(reference), _device(device)[0], _dtype(dtype)).load()
+
+
+def _settings(device: str, dtype: str, batch_size: int, seed: int) -> Settings:
+    if batch_size < 1:
+        raise IbenchError(f"batch size {batch_size}: at least 1")
+    return Settings(device=" ".join(_device(device)), dtype=_dtype(dtype), batch_size=batch_size, seed=seed)
+
+
+def _device(asked: str) -> tuple[str, ...]:
+    """The torch device, and for a GPU its model: embeddings of two models are not interchangeable."""
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
+    try:
+        device = torch.device(chosen)
+    except RuntimeError as error:
+        raise IbenchError(f"no device '{asked}'; use auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise IbenchError(f"device '{asked}': this torch finds no CUDA device; use --device cpu")
+        return chosen, f"({torch.cuda.get_device_name(device)})"
+    return (chosen,)
+
+
+def _dtype(asked: str) -> str:
+    if asked not in DTYPES:
+        raise IbenchError(f"no dtype '{asked}'; known: {', '.join(DTYPES)}")
+    return asked
+
+
+def _checkpoint(encoder: str | Path | Encoder, settings: Settings) -> Checkpoint:
+    if isinstance(encoder, str | Path):
+        return open_checkpoint(str(encoder), settings.device.split(" ")[0], settings.dtype)
+    return Checkpoint(encoder.card, lambda: encoder)
+
+
+def _bound(
+    checkpoint: Checkpoint,
+    tasks: Sequence[str | Path | TaskSpec],
+    data_root: str | Path | None,
+    protocol: str | None,
+    prompts: str | None,
+    limit: int | None,
+    skip_unavailable: bool,
+    tell: Progress,
+) -> list[Cell]:
+    """The tasks with their data; one that cannot be had is an error, or a note where others go on without it."""
+    cells = []
+    for task in tasks:
+        try:
+            spec = task if isinstance(task, TaskSpec) else load_task(task)
+            _refuse_modality(spec, checkpoint)
+            cells.append(bind(spec, open_dataset(spec, _root(task, data_root)), protocol, prompts, limit))
+        except IbenchError as error:
+            if not skip_unavailable:
+                raise
+            tell.note(f"skipped: {error}")
+    if not cells:
+        raise IbenchError("no task left to run")
+    return cells
+
+
+def _refuse_modality(spec: TaskSpec, checkpoint: Checkpoint) -> None:
+    for modality in (spec.query, spec.target):
+        if modality not in checkpoint.card.modalities:
+            has = ", ".join(checkpoint.card.modalities)
+            raise IbenchError(f"{spec.name} needs {modality}, which {checkpoint.card.name} has not (it has {has})")
+
+
+def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | None:
+    """The data root: as given, else $IBENCH_DATA, else beside a task file of the user's own."""
+    if data_root is not None:
+        return Path(data_root)
+    if os.environ.get("IBENCH_DATA"):
+        return Path(os.environ["IBENCH_DATA"])
+    own = isinstance(task, str | Path) and str(task).endswith((".yaml", ".yml"))
+    return task_path(task).absolute().parent if own else None  # type: ignore[arg-type]
+
+
+@contextmanager
+def _store(place: str | Path | None, keep: bool) -> Iterator[EmbeddingStore]:
+    """The store; a temporary one for a live encoder, whose code has no digest to keep its embeddings under."""
+    if keep:
+        yield EmbeddingStore(Path(place) if place is not None else cache_dir() / "store")
+        return
+    with tempfile.TemporaryDirectory(prefix="ibench-") as folder:
+        yield EmbeddingStore(Path(folder))
+
+
+def _workers(asked: int | None, plan: Sequence[Job]) -> int:
+    if asked is not None:
+        return asked
+    samples = sum(len(job.items) for job in plan if not job.inline)
+    return min(8, max(1, (os.cpu_count() or 2) - 1)) if samples >= _WORKERS_PAY_FROM else 0
+
+
+def _by_text(job: Job | None, store: EmbeddingStore) -> dict[str, Vectors]:
+    if job is None:
+        return {}
+    return {item.id: vector for item, vector in zip(job.items, store.load(job).vectors, strict=True)}
+
+
+def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allowed: int) -> None:
+    reasons = [
+        f"{cell.dataset.items[modality][position].id} ({reason})"
+        for modality, part in embeddings.items()
+        for position, reason in part.unreadable.items()
+    ]
+    if len(reasons) > allowed:
+        more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+        raise IbenchError(
+            f"{cell.spec.name}: {len(reasons)} samples cannot be read, --max-unreadable is {allowed}: "
+            f"{'; '.join(reasons[:5])}{more}. The embeddings made so far are kept"
+        )

@@ -1,0 +1,219 @@
+"""The command line: arguments, one call of the API, a table. What is slow to import is imported where it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ibench.errors import IbenchError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich takes longer to import than all else that --help needs
+    pretty_exceptions_enable=False,
+    help="Zero-shot evaluation of joint-embedding encoders over seven modalities.",
+)
+tasks_app = typer.Typer(help="The task registry: list, show, validate.", rich_markup_mode=None)
+app.add_typer(tasks_app, name="tasks")
+
+INTERRUPTED = 130
+BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
+DataRoot = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10
+    typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
+]
+
+
+@app.command()
+def run(
+    ckpt: Annotated[str, typer.Option(help="A file, a folder, ARCHITECTURE@file, or file.py:make_encoder.")],
+    task: Annotated[Optional[str], typer.Option(help="Names or YAML files, separated by commas.")] = None,  # noqa: UP045
+    suite: Annotated[Optional[str], typer.Option(help="A suite of tasks/suites.yaml.")] = None,  # noqa: UP045
+    data_root: DataRoot = None,
+    out: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
+    store: Annotated[Optional[Path], typer.Option(help="Where embeddings are kept (default: the cache).")] = None,  # noqa: UP045
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
+    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the record.")] = None,  # noqa: UP045
+    protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045
+    prompts: Annotated[Optional[str], typer.Option(help="Another prompt set: a name or a YAML file.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a checkpoint on tasks; interrupted, the same command continues."""
+    from ibench.tasks import suite_tasks
+
+    if not task and not suite:
+        raise IbenchError("name tasks with --task or a suite with --suite; `ibench tasks` lists both")
+    tasks = [*(name.strip() for name in (task or "").split(",") if name.strip()), *(suite_tasks(suite) if suite else ())]
+    _evaluate(
+        ckpt,
+        list(dict.fromkeys(tasks)),
+        as_json,
+        data_root=data_root,
+        out=out,
+        store=store,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        workers=workers,
+        limit=limit,
+        protocol=protocol,
+        prompts=prompts,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        skip_unavailable=suite is not None,
+    )
+
+
+@app.command()
+def demo(
+    out: Annotated[Optional[Path], typer.Option(help="Also write the records here.")] = None,  # noqa: UP045
+    as_json: AsJson = False,
+) -> None:
+    """The bundled digits-bind checkpoint on bundled data, offline: a real zero-shot table in seconds."""
+    from ibench.resources import bundled
+    from ibench.tasks import suite_tasks
+
+    checkpoint = bundled("digits_bind") / "digits_bind_encoder.py"
+    _evaluate(f"{checkpoint}:make_encoder", list(suite_tasks("demo")), as_json, out=out)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Record files or folders of records; the first is the reference.")],
+    format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json.")] = "table",
+) -> None:
+    """Records side by side, with intervals."""
+    from ibench.comparison import comparison
+    from ibench.report.tables import comparison_table
+    from ibench.results import load_all
+
+    print(comparison_table(comparison([record for run in runs for record in load_all(run)]), format))
+
+
+@app.command()
+def leaderboard(
+    results: Annotated[Path, typer.Argument(help="A folder of records.")],
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("leaderboards"),
+) -> None:
+    """A markdown leaderboard from records."""
+    from ibench.report.leaderboard import write
+    from ibench.results import load_all
+
+    print(write(load_all(results), out))
+
+
+@app.command()
+def encoders() -> None:
+    """The families of encoders, and how --ckpt finds them."""
+    from tabulate import tabulate
+
+    from ibench.encoders.checkpoint import FAMILIES
+
+    rows = [[family.name, family.modalities, family.recognised_by, family.example] for family in FAMILIES]
+    print(tabulate(rows, ["family", "modalities", "recognised by", "--ckpt"], tablefmt="simple"))
+
+
+@app.command()
+def convert(
+    old: Annotated[Path, typer.Argument(help="A torch checkpoint.")],
+    new: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    unsafe_pickle: Annotated[
+        bool, typer.Option("--unsafe-pickle", help="Run the code in the pickle: only for files you trust.")
+    ] = False,
+) -> None:
+    """Rewrite a checkpoint as safetensors, which holds no code."""
+    from ibench.encoders.weights import convert
+
+    print(f"{new}: {convert(old, new, unsafe_pickle=unsafe_pickle)} tensors")
+
+
+@tasks_app.callback(invoke_without_command=True)
+def list_tasks(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the tasks and suites."""
+    if context.invoked_subcommand:
+        return
+    from tabulate import tabulate
+
+    from ibench.tasks import load_suites, load_task, task_files
+
+    specs = [load_task(name) for name in task_files()]
+    if as_json:
+        print(json.dumps([spec.model_dump(mode="json", exclude={"labels"}) for spec in specs], indent=1))
+        return
+    rows = [
+        [spec.name, f"{spec.query}→{spec.target}", spec.kind, spec.headline, spec.dataset.count or "", spec.title]
+        for spec in specs
+    ]
+    print(tabulate(rows, ["task", "pair", "kind", "headline", "n", "title"], tablefmt="simple"))
+    print()
+    print(tabulate([[name, ", ".join(one.tasks)] for name, one in load_suites().items()], ["suite", "tasks"]))
+
+
+@tasks_app.command("show")
+def show_task(name: Annotated[str, typer.Argument(help="A task's name or YAML file.")]) -> None:
+    """A task as its file has it."""
+    from ibench.tasks import load_task, task_path
+
+    load_task(name)
+    print(task_path(name).read_text(encoding="utf-8").rstrip())
+
+
+@tasks_app.command("validate")
+def validate_task(file: Annotated[Path, typer.Argument(help="A task's YAML file.")]) -> None:
+    """Check a task file: keys, types, prompts; exit 0 or 2."""
+    from ibench.prompts import load_prompts
+    from ibench.tasks import load_task
+
+    spec = load_task(file)
+    for protocol in spec.protocols.values():
+        if protocol.prompts:
+            load_prompts(protocol.prompts)
+    print(f"{file}: {spec.name} version {spec.version} is valid")
+
+
+def main() -> None:
+    """Run the command line; IbenchErrors become one line on stderr and exit code 2."""
+    try:
+        app()
+    except IbenchError as error:
+        _fail(f"error: {' '.join(str(error).split())}", 2)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _fail("this is a bug in ibench or in the encoder's own code, see above", BUG)
+
+
+def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:
+    """Run tasks with progress on stderr, and print the table or the records."""
+    from ibench.report.progress import progress_for_stderr
+    from ibench.report.tables import run_table
+
+    with progress_for_stderr() as progress:
+        progress.note("loading torch")
+        from ibench.api import evaluate
+
+        records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+    print(json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records))
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"ibench: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,316 @@
+"""One task on one encoder: what it needs embedded, and the record that its embeddings make."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ibench.datasets import Dataset, Item
+from ibench.encoders import Card
+from ibench.engine.encode import POOLING
+from ibench.engine.plan import Job
+from ibench.engine.store import Embeddings
+from ibench.errors import IbenchError, did_you_mean
+from ibench.hashing import sha256_lines, sha256_text
+from ibench.media import decoder_versions
+from ibench.modalities import Modality
+from ibench.prompts import fill, load_prompts
+from ibench.results import EncoderIdentity, Record
+from ibench.scoring import classification, multilabel, retrieval
+from ibench.scoring.classifier import class_embeddings
+from ibench.scoring.intervals import Metric
+from ibench.scoring.similarity import Vectors
+from ibench.tasks import Kind, Protocol, TaskSpec
+
+@dataclass(frozen=True)
+class Cell:
+    """A task bound to its samples, a protocol and the class names' texts.
+
+    ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
+    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval.
+    """
+
+    spec: TaskSpec
+    dataset: Dataset
+    protocol_name: str
+    protocol: Protocol
+    prompts: str | None
+    classes: tuple[str, ...]
+    names_of: tuple[tuple[int, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
+    limited: int | None
+
+    def sample_modalities(self) -> list[Modality]:
+        """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
+        return [modality for modality in self.dataset.items if modality is not Modality.TEXT]
+
+    def all_texts(self) -> list[str]:
+        """Prompts and captions: every text this task needs embedded."""
+        captions = [item.decode() for item in self.dataset.items.get(Modality.TEXT, ())]
+        return [text for prompts in self.texts for text in prompts] + captions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run was made, as it stands in the record."""
+
+    device: str
+    dtype: str
+    batch_size: int
+    seed: int
+
+
+def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
+    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
+    name, chosen = spec.protocol(protocol)
+    limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
+    if limited is not None:
+        dataset = dataset.limited(limited)
+    if spec.kind is Kind.RETRIEVAL:
+        return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
+    labels = _labels(spec, dataset)
+    names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
+    prompt_set = load_prompts(prompts or str(chosen.prompts))
+    templates = prompt_set.resolved()
+    return Cell(
+        spec,
+        dataset,
+        name if prompts is None else f"{name}+{prompt_set.name}",
+        chosen,
+        prompt_set.name,
+        tuple(labels),
+        tuple(tuple(names.index(_written(one, chosen)) for one in several) for several in labels.values()),
+        tuple(tuple(fill(templates, one)) for one in names),
+        limited,
+    )
+
+
+def sample_jobs(cell: Cell, card: Card, settings: Settings) -> list[Job]:
+    """The embedding jobs of a task's samples, one for each modality that is not text."""
+    return [_sample_job(cell, modality, card, settings) for modality in cell.sample_modalities()]
+
+
+def text_job(cells: Sequence[Cell], card: Card, settings: Settings) -> Job | None:
+    """One job for the distinct texts of all tasks, shortest first, so that batches hold texts of like length."""
+    texts = sorted({text for cell in cells for text in cell.all_texts()}, key=lambda text: (len(text), text))
+    if not texts:
+        return None
+    items = [Item(text, partial(str, text), sha256_text(text)) for text in texts]
+    identity = _identity(card, Modality.TEXT, {}, settings, sha256_lines(texts))
+    return Job(f"{len(texts)} texts", Modality.TEXT, {}, items, identity, inline=True)
+
+
+def record_of(
+    cell: Cell,
+    card: Card,
+    embeddings: Mapping[Modality, Embeddings],
+    embedding_of: Mapping[str, Vectors],
+    settings: Settings,
+) -> tuple[Record, pd.DataFrame]:
+    """Score a task from its embeddings: the record (timings to be filled in), and its per-sample rows."""
+    spec = cell.spec
+    unreadable = {
+        cell.dataset.items[modality][position].id: reason
+        for modality, part in embeddings.items()
+        for position, reason in part.unreadable.items()
+    }
+    metrics, samples, chance, ties = _SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
+    record = Record(
+        encoder=EncoderIdentity(
+            name=card.name,
+            family=card.family,
+            checkpoint_sha256=card.checkpoint_sha256,
+            trained_pairs=card.trained_pairs,
+            dim=next(iter(embeddings.values())).vectors.shape[1],
+            licence=card.licence,
+        ),
+        task=spec.name,
+        title=spec.title,
+        task_version=spec.version,
+        task_fingerprint=spec.fingerprint(),
+        kind=spec.kind,
+        protocol=cell.protocol_name,
+        prompts=cell.prompts,
+        texts_fingerprint=sha256_lines([text for prompts in cell.texts for text in prompts]) if cell.texts else None,
+        query=spec.query,
+        target=spec.target,
+        emergent=card.emergent(spec.query, spec.target),
+        headline=spec.headline,
+        metrics=metrics,
+        ties=ties,
+        chance=spec.chance if spec.chance is not None else chance,
+        n=metrics[spec.headline].n,
+        n_expected=spec.dataset.count,
+        n_missing=len(cell.dataset.missing),
+        n_unreadable=len(unreadable),
+        unreadable=unreadable,
+        limited=cell.limited,
+        fake=cell.dataset.fake,
+        confusions=_confusions(samples) if spec.kind is Kind.CLASSIFICATION else (),
+        dataset_fingerprint=cell.dataset.fingerprint(),
+        dataset_copy=cell.dataset.copy,
+        dataset_licence=spec.dataset.licence,
+        views={modality: dict(views) for modality, views in cell.protocol.views.items()},
+        versions=_versions(cell),
+        device=settings.device,
+        dtype=settings.dtype,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        timings={},
+        encoded_per_second=None,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    return record, samples
+
+
+def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
+    """The task's labels, else the data's own, else those that occur; all that occur must be among them."""
+    used = dict.fromkeys(label for item in dataset.items[spec.query] for label in item.labels)
+    labels = spec.labels or dataset.labels or {label: (label,) for label in sorted(used)}
+    for item in dataset.items[spec.query]:
+        for label in item.labels:
+            if label not in labels:
+                raise IbenchError(
+                    f"{spec.name}: sample '{item.id}' has label '{label}', which the task does not list; "
+                    f"{did_you_mean(label, labels)}"
+                )
+        if spec.kind is Kind.CLASSIFICATION and len(item.labels) != 1:
+            raise IbenchError(f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one")
+    return labels
+
+
+def _written(name: str, protocol: Protocol) -> str:
+    return name.replace("_", " ") if protocol.underscores == "spaces" else name
+
+
+def _sample_job(cell: Cell, modality: Modality, card: Card, settings: Settings) -> Job:
+    items = cell.dataset.items[modality]
+    views = cell.protocol.views.get(modality, {})
+    identity = _identity(card, modality, views, settings, sha256_lines(cell.dataset.contents(modality)))
+    return Job(f"{cell.spec.name} {modality}", modality, views, items, identity)
+
+
+def _identity(
+    card: Card, modality: Modality, views: Mapping[str, Any], settings: Settings, samples: str
+) -> dict[str, Any]:
+    """All that can move a bit of an embedding: samples, weights, front end, views, dtype, device, libraries."""
+    return {
+        "samples": samples,
+        "checkpoint": card.checkpoint_sha256,
+        "encoder": f"{card.family}/{card.name}",
+        "modality": modality,
+        "preprocessing": card.preprocessing.get(modality, ""),
+        "views": dict(views),
+        "pooling": POOLING,
+        "dtype": settings.dtype,
+        "device": settings.device.split(":")[0],
+        "versions": {**decoder_versions(modality), **{name: version(name) for name in ("torch", "ibench-eval")}},
+    }
+
+
+def _score_classification(
+    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
+) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
+    queries, items = _readable(cell, cell.spec.query, embeddings)
+    metrics, samples = classification.score(
+        queries,
+        class_embeddings(cell.texts, embedding_of),
+        cell.names_of,
+        np.array([cell.classes.index(item.labels[0]) for item in items], dtype=np.intp),
+        cell.classes,
+        [item.id for item in items],
+        [item.cluster for item in items],
+        seed,
+    )
+    return metrics, samples, 1 / len(cell.classes), classification.TIES
+
+
+def _score_multilabel(
+    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
+) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
+    queries, items = _readable(cell, cell.spec.query, embeddings)
+    index = {label: position for position, label in enumerate(cell.classes)}
+    gold = [[index[label] for label in item.labels] for item in items]
+    metrics, samples = multilabel.score(
+        queries,
+        class_embeddings(cell.texts, embedding_of),
+        cell.names_of,
+        gold,
+        cell.classes,
+        [item.id for item in items],
+        [item.cluster for item in items],
+        seed,
+    )
+    return metrics, samples, multilabel.chance(gold, len(cell.classes)), multilabel.TIES
+
+
+def _score_retrieval(
+    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
+) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
+    spec = cell.spec
+    sides = {}
+    for modality in (spec.query, spec.target):
+        if modality is Modality.TEXT:
+            items = list(cell.dataset.items[modality])
+            sides[modality] = (np.stack([embedding_of[item.decode()] for item in items]), items)
+        else:
+            sides[modality] = _readable(cell, modality, embeddings)
+    metrics: dict[str, Metric] = {}
+    tables = []
+    for prefix, source, target in (("", spec.query, spec.target), ("reverse_", spec.target, spec.query)):
+        (queries, asked), (gallery, offered) = sides[source], sides[target]
+        found, samples = retrieval.score(
+            queries,
+            gallery,
+            [item.group for item in asked],
+            [item.group for item in offered],
+            [item.id for item in asked],
+            [item.id for item in offered],
+            [item.cluster for item in asked],
+            seed,
+        )
+        metrics |= {prefix + name: metric for name, metric in found.items()}
+        tables.append(samples.assign(direction=f"{source}→{target}", gallery=len(offered)))
+    forward = tables[1 if spec.headline.startswith("reverse_") else 0]
+    chance = retrieval.chance(spec.headline.removeprefix("reverse_"), forward)
+    return metrics, pd.concat(tables, ignore_index=True), chance, retrieval.TIES
+
+
+_SCORE = {
+    Kind.CLASSIFICATION: _score_classification,
+    Kind.MULTILABEL: _score_multilabel,
+    Kind.RETRIEVAL: _score_retrieval,
+}
+
+
+def _readable(
+    cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]
+) -> tuple[Vectors, list[Item]]:
+    """The vectors and items of a modality without those that could not be read."""
+    part = embeddings[modality]
+    kept = [position for position in range(len(part.vectors)) if position not in part.unreadable]
+    if not kept:
+        reason = next(iter(part.unreadable.values()), "the data set is empty")
+        raise IbenchError(f"{cell.spec.name}: no readable {modality} sample ({reason})")
+    items = cell.dataset.items[modality]
+    return part.vectors[kept], [items[position] for position in kept]
+
+
+def _confusions(samples: pd.DataFrame, most: int = 10) -> tuple[tuple[str, str, int], ...]:
+    wrong = samples[~samples["correct"]].value_counts(["gold", "prediction"])
+    ranked = sorted(((gold, said, int(count)) for (gold, said), count in wrong.items()), key=lambda row: (-row[2], row))
+    return tuple(ranked[:most])
+
+
+def _versions(cell: Cell) -> dict[str, str]:
+    decoders = {name: number for modality in cell.dataset.items for name, number in decoder_versions(modality).items()}
+    packages = ("ibench-eval", "torch", "open_clip_torch", "transformers", "numpy", "scipy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}, **decoders}

@@ -1,0 +1,65 @@
+"""Progress on stderr: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+_LINE_EVERY = 30.0  # seconds, in a log
+
+
+class TerminalProgress:
+    """One bar per job, with samples done and the time left. A context manager."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Bars(*columns, console=Console(stderr=True), transient=True)
+
+    def __enter__(self) -> TerminalProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def start(self, title: str, total: int) -> None:
+        self._bars.add_task(title, total=total)
+
+    def advance(self, samples: int) -> None:
+        self._bars.advance(self._bars.task_ids[-1], samples)
+
+    def note(self, text: str) -> None:
+        self._bars.console.print(f"ibench: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+class LogProgress:
+    """A line when a job starts, and at most one in thirty seconds after that. A context manager."""
+
+    def __init__(self) -> None:
+        self._title, self._total, self._done, self._said = "", 0, 0, 0.0
+
+    def __enter__(self) -> LogProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, title: str, total: int) -> None:
+        self._title, self._total, self._done, self._said = title, total, 0, time.monotonic()
+        self.note(f"{title}: {total} to encode")
+
+    def advance(self, samples: int) -> None:
+        self._done += samples
+        if time.monotonic() - self._said >= _LINE_EVERY:
+            self._said = time.monotonic()
+            self.note(f"{self._title}: {self._done} of {self._total}")
+
+    def note(self, text: str) -> None:
+        print(f"ibench: {text}", file=sys.stderr, flush=True)
+
+
+def progress_for_stderr() -> TerminalProgress | LogProgress:
+    return TerminalProgress() if sys.stderr.isatty() else LogProgress()

@@ -1,0 +1,149 @@
+"""Records and comparisons as tables: for a terminal, markdown, csv, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from ibench.comparison import Comparison, Row
+from ibench.errors import IbenchError, did_you_mean
+from ibench.results import Published, Record, references
+from ibench.scoring.intervals import Metric
+
+EMERGENT = "◇"
+LEGEND = f"{EMERGENT} emergent: this encoder never saw the two modalities together in training"
+
+_TABULATE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
+FORMATS = (*_TABULATE, "csv", "json")
+
+
+def run_table(records: Sequence[Record]) -> str:
+    """The table of a run, for a terminal."""
+    known = references(records)
+    headers = ["task", "pair", "", "metric", "score [95%]", "chance", "n", "published"]
+    rows = [
+        [
+            record.task,
+            pair(record),
+            EMERGENT if record.emergent else "",
+            record.headline,
+            with_interval(record.headline, record.score),
+            number(record.headline, record.chance),
+            count(record),
+            _reference(record, known),
+        ]
+        for record in records
+    ]
+    if not any(row[-1] for row in rows):
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
+    lines = [tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=_aligned(headers))]
+    if any(record.emergent for record in records):
+        lines += ["", LEGEND]
+    return "\n".join(lines)
+
+
+def comparison_table(comparison: Comparison, form: str) -> str:
+    """A comparison in one of FORMATS. Raises IbenchError for another."""
+    if form not in FORMATS:
+        raise IbenchError(f"no format '{form}'; {did_you_mean(form, FORMATS)}")
+    if form == "json":
+        return json.dumps([_as_json(row) for row in comparison.rows], indent=1)
+    if form == "csv":
+        return _as_csv(comparison)
+    headers = ["task", "pair", "metric", "chance", "n", *comparison.encoders]
+    rows = [
+        [
+            row.task,
+            pair(row.any),
+            row.any.headline,
+            number(row.any.headline, row.any.chance),
+            count(row.any),
+            *(_cell(row, encoder) for encoder in comparison.encoders),
+        ]
+        for row in comparison.rows
+    ]
+    table = tabulate(rows, headers, tablefmt=_TABULATE[form], disable_numparse=True, colalign=_aligned(headers))
+    emergent = any(record.emergent for row in comparison.rows for record in row.records.values())
+    if form == "latex":  # the mark is no letter that LaTeX knows
+        return table.replace(EMERGENT, r"$\diamond$")
+    return f"{table}\n\n{LEGEND}" if emergent else table
+
+
+def pair(record: Record) -> str:
+    return f"{record.query}→{record.target}"
+
+
+def number(metric: str, value: float) -> str:
+    """A score as people read it: percent with one decimal, ranks as they are."""
+    return f"{value:.1f}" if metric.endswith("median_rank") else f"{100 * value:.1f}"
+
+
+def with_interval(name: str, metric: Metric) -> str:
+    return f"{number(name, metric.value)} [{number(name, metric.low)}, {number(name, metric.high)}]"
+
+
+def count(record: Record) -> str:
+    """n, and what keeps it from being the whole data set."""
+    notes = [
+        f"of {record.n_expected}" if record.n_expected not in (None, record.n) else "",
+        f"{record.n_missing} missing" if record.n_missing else "",
+        f"{record.n_unreadable} unreadable" if record.n_unreadable else "",
+        "limited" if record.limited is not None else "",
+        "fake data" if record.fake else "",
+    ]
+    told = ", ".join(note for note in notes if note)
+    return f"{record.n} ({told})" if told else str(record.n)
+
+
+def _reference(record: Record, known: Sequence[Published]) -> str:
+    """The published number of the same model, else the first of the task and protocol."""
+    rows = [row for row in known if (row.task, row.protocol) == (record.task, record.protocol)]
+    rows.sort(key=lambda row: row.model != record.encoder.name)
+    return f"{rows[0].value:.1f} ({rows[0].model})" if rows else ""
+
+
+def _cell(row: Row, encoder: str) -> str:
+    record = row.records.get(encoder)
+    if record is None:
+        return "–"
+    return with_interval(record.headline, record.score) + (f" {EMERGENT}" if record.emergent else "")
+
+
+def _as_json(row: Row) -> dict[str, object]:
+    shared = row.any
+    return {
+        "task": row.task,
+        "protocol": row.protocol,
+        "query": shared.query,
+        "target": shared.target,
+        "metric": shared.headline,
+        "chance": shared.chance,
+        "encoders": {
+            name: {**record.score.model_dump(), "emergent": record.emergent} for name, record in row.records.items()
+        },
+    }
+
+
+def _as_csv(comparison: Comparison) -> str:
+    """One line per encoder and task: what a program reads without parsing a cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["task", "protocol", "query", "target", "metric", "chance", "encoder", "value", "low", "high", "n", "emergent"]
+    )
+    for row in comparison.rows:
+        for name, record in row.records.items():
+            score = record.score
+            shared = [row.task, row.protocol, record.query, record.target, record.headline, record.chance]
+            writer.writerow([*shared, name, score.value, score.low, score.high, record.n, record.emergent])
+    return text.getvalue().rstrip("\n")
+
+
+def _aligned(headers: Sequence[str]) -> list[str]:
+    numeric = {"chance", "n", "score [95%]"}
+    words = {"task", "pair", "", "metric", "published"}
+    return ["right" if header in numeric or header not in words else "left" for header in headers]

@@ -1,0 +1,191 @@
+"""Record: what a run leaves behind, and published numbers beside it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ibench.errors import IbenchError
+from ibench.modalities import Modality
+from ibench.resources import bundled
+from ibench.scoring.intervals import Metric
+
+
+class EncoderIdentity(BaseModel):
+    """Which encoder was measured: its name for people, the digest of its content for programs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: str
+    checkpoint_sha256: str | None
+    trained_pairs: tuple[tuple[Modality, Modality], ...]
+    dim: int
+    licence: str
+
+
+class Record(BaseModel):
+    """One encoder on one task by one protocol: never changed once written, and enough to tell whether two compare.
+
+    ``limited`` is the --limit of the run, ``fake`` marks generated data: neither is ever ranked. ``confusions`` are
+    the most frequent (gold, prediction, count) of a classification. ``timings`` are seconds by phase.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    encoder: EncoderIdentity
+    task: str
+    title: str
+    task_version: int
+    task_fingerprint: str
+    kind: str
+    protocol: str
+    prompts: str | None
+    texts_fingerprint: str | None
+    query: Modality
+    target: Modality
+    emergent: bool
+    headline: str
+    metrics: dict[str, Metric]
+    ties: str
+    chance: float
+    n: int
+    n_expected: int | None
+    n_missing: int
+    n_unreadable: int
+    unreadable: dict[str, str] = Field(default_factory=dict)
+    limited: int | None
+    fake: bool
+    confusions: tuple[tuple[str, str, int], ...] = ()
+    dataset_fingerprint: str
+    dataset_copy: str
+    dataset_licence: str
+    views: dict[Modality, dict[str, object]]
+    versions: dict[str, str]
+    device: str
+    dtype: str
+    batch_size: int
+    seed: int
+    timings: dict[str, float]
+    encoded_per_second: float | None
+    created: str
+
+    @property
+    def score(self) -> Metric:
+        """The headline metric."""
+        return self.metrics[self.headline]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the record may stand in a ranking: real data, all of it that this copy has, all of it readable."""
+        return not self.fake and self.limited is None and self.n_unreadable == 0
+
+    def stem(self) -> str:
+        """The file name, without ending, of a record: task, protocol, and prompts where they were chosen by hand."""
+        return slug(f"{self.task}.{self.protocol}") + (f".limit{self.limited}" if self.limited else "")
+
+    def measured(self) -> dict[str, object]:
+        """The record without when and how fast: what is equal when the same thing is measured again."""
+        return self.model_dump(mode="json", exclude={"created", "timings", "encoded_per_second", "batch_size"})
+
+
+def slug(name: str) -> str:
+    """A name as a file name."""
+    return re.sub(r"[^A-Za-z0-9._@+-]+", "-", name).strip("-.") or "unnamed"
+
+
+def folder_of(record: Record, results: Path) -> Path:
+    """Where an encoder's records lie: its name, and the beginning of its digest, for names repeat."""
+    digest = (record.encoder.checkpoint_sha256 or "unhashed")[:8]
+    return results / f"{slug(record.encoder.name)}-{digest}"
+
+
+def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
+    """Write the record as JSON and its samples as parquet beside it; returns the JSON's path.
+
+    Measured again with the same outcome, the first record stays as it is.
+    """
+    folder = folder_of(record, results)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.stem()}.json"
+    table = path.with_suffix(".parquet")
+    if path.exists() and table.exists() and _same(path, record):
+        return path
+    samples.to_parquet(table, index=False)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(record.model_dump_json(indent=1) + "\n")
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+    return path
+
+
+def load(path: Path) -> Record:
+    """A record from its JSON file. Raises IbenchError for a file that is none."""
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise IbenchError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()
+        raise IbenchError(f"{path}: not an ibench record ({' '.join(first[:3])})") from error
+
+
+def load_all(place: Path) -> list[Record]:
+    """The records in a folder and below, or of one file. Raises IbenchError when there is none."""
+    if place.is_file():
+        return [load(place)]
+    paths = sorted(path for path in place.rglob("*.json") if not path.name.startswith("."))
+    if not paths:
+        raise IbenchError(f"{place}: no records; `ibench run` writes them (a JSON file per task)")
+    return [load(path) for path in paths]
+
+
+def samples_of(path: Path) -> pd.DataFrame:
+    """The per-sample rows beside a record."""
+    return pd.read_parquet(path.with_suffix(".parquet"))
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from a paper or a model page, in percent."""
+
+    task: str
+    model: str
+    protocol: str
+    metric: str
+    value: float
+    source: str
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All rows of results/published/*.csv."""
+    rows: list[Published] = []
+    for path in sorted(bundled("published").glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows += [Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
+    return tuple(rows)
+
+
+def references(records: Iterable[Record]) -> list[Published]:
+    """The published numbers for the headline metrics of these records' tasks."""
+    wanted = {(record.task, record.headline) for record in records}
+    return [row for row in published() if (row.task, row.metric) in wanted]
+
+
+def _same(path: Path, record: Record) -> bool:
+    try:
+        return load(path).measured() == record.measured()
+    except IbenchError:  # an older form of record: written again
+        return False
