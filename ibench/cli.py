@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, NoReturn, Optional
 
 import typer
 
@@ -190,8 +190,6 @@ def main() -> None:
         app()
     except IbenchError as error:
         _fail(f"error: {' '.join(str(error).split())}", 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception:
@@ -204,16 +202,19 @@ def main() -> None:
 def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:
     """Run tasks with progress on stderr, and print the table or the records."""
     from ibench.report.progress import progress_for_stderr
-    from ibench.report.tables import run_table
 
-    with progress_for_stderr() as progress:
-        progress.note("loading torch")
-        from ibench.api import evaluate
+    try:
+        with progress_for_stderr() as progress:
+            progress.note("loading torch")
+            from ibench.api import evaluate
+            from ibench.report.tables import run_table
 
-        records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+            records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
     print(json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records))
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"ibench: {message}", file=sys.stderr)
     sys.exit(code)

@@ -33,7 +33,7 @@ class Card(BaseModel):
     name: str
     family: str
     modalities: tuple[Modality, ...]
-    dim: int
+    dim: int | None = None
     trained_pairs: tuple[tuple[Modality, Modality], ...] = ()
     preprocessing: dict[Modality, str] = Field(default_factory=dict)
     checkpoint_sha256: str | None = None

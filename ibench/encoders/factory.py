@@ -32,7 +32,14 @@ def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
 
 
 def sources(file: Path) -> list[Path]:
-    """The factory's file and every module it imported from its own folder: their bytes are part of its identity."""
+    """The factory's file and the modules it imported from its own folder: their bytes are part of its identity."""
     folder = file.parent.absolute()
-    imported = (Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None))
-    return sorted({file.absolute(), *(path.absolute() for path in imported if folder in path.absolute().parents)})
+    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    modules = {Path(name) for name in named if name and Path(name).is_absolute()}
+    own = {path for path in modules if folder in path.parents and not _installed(path)}
+    return sorted({file.absolute(), *own})
+
+
+def _installed(path: Path) -> bool:
+    """Whether a module is of an environment that happens to lie inside the folder; versions stand for those."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or Path(sys.base_prefix) in path.parents

@@ -38,19 +38,21 @@ class EmbeddingStore:
         if not (folder / "key.json").exists():
             identity = json.dumps(job.identity, indent=1, sort_keys=True, ensure_ascii=False)
             _write_whole(folder / "key.json", identity.encode())
-        metadata = {"sha256": _digest(shard.vectors), "unreadable": json.dumps(shard.unreadable)}
-        _write_whole(_file(folder, number), save({"embeddings": np.ascontiguousarray(shard.vectors)}, metadata))
+        # one metadata key: safetensors writes several in any order, and equal shards are to be equal bytes
+        about = json.dumps({"sha256": _digest(shard.vectors), "unreadable": shard.unreadable})
+        data = save({"embeddings": np.ascontiguousarray(shard.vectors)}, {"ibench": about})
+        _write_whole(_file(folder, number), data)
 
     def read(self, job: Job, number: int) -> Embeddings | None:
         """A shard, or None when it is absent, or damaged and so to be made again."""
         try:
             with safe_open(_file(self.root / job.key, number), framework="numpy") as file:
-                metadata = file.metadata()
+                about = json.loads(file.metadata()["ibench"])
                 vectors = file.get_tensor("embeddings")
         except (FileNotFoundError, SafetensorError):
             return None
-        whole = _digest(vectors) == metadata.get("sha256") and len(vectors) == len(job.shards[number])
-        unreadable = {int(position): reason for position, reason in json.loads(metadata["unreadable"]).items()}
+        whole = _digest(vectors) == about["sha256"] and len(vectors) == len(job.shards[number])
+        unreadable = {int(position): reason for position, reason in about["unreadable"].items()}
         return Embeddings(vectors, unreadable) if whole else None
 
     def missing(self, job: Job) -> list[int]:

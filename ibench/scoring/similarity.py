@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ibench.errors import IbenchError
+
 Vectors = NDArray[np.float32]
 
 _CHUNK_CELLS = 1 << 26  # scores held at once: 256 MiB of float32, whatever the gallery
@@ -16,8 +18,13 @@ def similarity_rows(queries: Vectors, gallery: Vectors) -> Iterator[tuple[slice,
     """Scores [rows, gallery] of consecutive slices of the queries; unit vectors in, cosines out.
 
     Equal gallery vectors are scored once: a matrix product may round two equal columns differently, by where they
-    stand, and a tie would then be decided by chance.
+    stand, and a tie would then be decided by chance. Raises IbenchError when the two have different sizes.
     """
+    if queries.shape[1] != gallery.shape[1]:
+        raise IbenchError(
+            f"the encoder gives {queries.shape[1]} numbers for the queries and {gallery.shape[1]} for what they are "
+            "compared with; a joint-embedding encoder gives the same for all modalities"
+        )
     distinct, position = _distinct_rows(gallery)
     rows = max(1, _CHUNK_CELLS // len(gallery))
     for start in range(0, len(queries), rows):

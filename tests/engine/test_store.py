@@ -1,0 +1,64 @@
+"""Shards are whole or absent, and come back in order."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibench.datasets import Item
+from ibench.engine.plan import SHARD_SIZE, Job, unique
+from ibench.engine.store import Embeddings, EmbeddingStore
+
+
+def job(n: int, samples: str = "a") -> Job:
+    items = [Item(str(i), partial(str, i), str(i)) for i in range(n)]
+    return Job("test", "text", {}, items, {"samples": samples})
+
+
+def shard(n: int, seed: int = 0) -> Embeddings:
+    return Embeddings(np.random.default_rng(seed).standard_normal((n, 5)).astype(np.float32), {})
+
+
+def test_what_is_written_is_read_back_in_order(tmp_path: Path) -> None:
+    store, wanted = EmbeddingStore(tmp_path), job(SHARD_SIZE + 3)
+    first, second = shard(SHARD_SIZE, 1), Embeddings(shard(3, 2).vectors, {1: "truncated"})
+    assert store.missing(wanted) == [0, 1]
+    store.write(wanted, 1, second)
+    assert store.missing(wanted) == [0]
+    store.write(wanted, 0, first)
+    loaded = store.load(wanted)
+    np.testing.assert_array_equal(loaded.vectors, np.concatenate([first.vectors, second.vectors]))
+    assert loaded.unreadable == {SHARD_SIZE + 1: "truncated"}
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_shard_is_missing(tmp_path: Path, damage: str) -> None:
+    store, wanted = EmbeddingStore(tmp_path), job(4)
+    store.write(wanted, 0, shard(4))
+    file = next(tmp_path.rglob("*.safetensors"))
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[-1] ^= 1
+    file.write_bytes({"truncate": data[:-7], "flip": data, "empty": b""}[damage])
+    assert store.missing(wanted) == [0]
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store, wanted = EmbeddingStore(tmp_path), job(4)
+    monkeypatch.setattr("ibench.engine.store.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write(wanted, 0, shard(4))
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_same_identity_is_one_job_and_any_other_another() -> None:
+    assert len(unique([job(3), job(3), job(3, "b")])) == 2
+    assert job(3).key == job(3).key != job(3, "b").key

@@ -1,0 +1,31 @@
+"""Encode 4,000 texts into a store, slowly: ``slow_run.py FOLDER SECONDS_PER_SAMPLE``. For tests that kill it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from toy_encoder import make_random
+
+from ibench.api import Silent
+from ibench.datasets import Item
+from ibench.engine.encode import encode_missing
+from ibench.engine.plan import Job
+from ibench.engine.store import EmbeddingStore
+from ibench.modalities import Modality
+
+
+def slowly(text: str, seconds: float) -> str:
+    time.sleep(seconds)
+    return text
+
+
+if __name__ == "__main__":
+    folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
+    items = [Item(str(i), partial(slowly, f"text {i}", seconds), str(i)) for i in range(4000)]
+    job = Job("slow", Modality.TEXT, {}, items, {"samples": "4000 texts"})
+    encode_missing(
+        [job], EmbeddingStore(folder), lambda: make_random("cpu", "fp32"), batch_size=64, workers=0, progress=Silent()
+    )

@@ -1,0 +1,212 @@
+"""Laws of a whole run: known encoders get known scores, and how a run is made changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SUPPORT, RunIbench, write_task
+from toy_encoder import make_oracle
+
+import ibench as package
+from ibench.results import load_all, samples_of
+
+Toy = Callable[[str], str]
+
+
+def test_an_oracle_scores_100_and_a_constant_scores_chance(toy: Toy, colours: Path, tones: Path, tmp_path: Path) -> None:
+    for record in package.evaluate(toy("oracle"), [colours, tones]):
+        assert record.score.value == 1
+    for record in package.evaluate(toy("constant"), [colours, tones]):
+        assert record.score.value == pytest.approx(1 / 3)
+        assert record.chance == pytest.approx(1 / 3)
+
+
+def test_only_pairs_never_trained_are_emergent(toy: Toy, colours: Path, tones: Path) -> None:
+    seen, heard = package.evaluate(toy("oracle"), [colours, tones])
+    assert (seen.emergent, heard.emergent) == (False, True)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (7, 0), (64, 2)])
+def test_batch_size_and_workers_change_nothing(
+    toy: Toy, colours: Path, tones: Path, tmp_path: Path, batch_size: int, workers: int
+) -> None:
+    plain = run_into(tmp_path / "plain", toy, [colours, tones], batch_size=64, workers=0)
+    other = run_into(tmp_path / "other", toy, [colours, tones], batch_size=batch_size, workers=workers)
+    for name, samples in plain.items():
+        pd.testing.assert_frame_equal(samples, other[name])
+
+
+def run_into(place: Path, toy: Toy, tasks: list[Path], **options: int) -> dict[str, pd.DataFrame]:
+    package.evaluate(toy("random"), tasks, out=place / "results", store=place / "store", **options)
+    return {path.name: samples_of(path) for path in sorted((place / "results").rglob("*.json"))}
+
+
+def test_the_metrics_are_those_of_the_parquet(toy: Toy, tones: Path, tmp_path: Path) -> None:
+    (record,) = package.evaluate(toy("random"), [tones], out=tmp_path / "results")
+    samples = samples_of(next((tmp_path / "results").rglob("*.json")))
+    assert record.metrics["top1"].value == (samples["gold"] == samples["prediction"]).mean()
+    assert record.metrics["top5"].value == (samples["rank"] <= 5).mean()
+    by_class = samples.groupby("gold")["correct"].mean()
+    assert record.metrics["mean_per_class_recall"].value == pytest.approx(by_class.mean())
+    assert len(samples) == record.n == 12
+    assert set(samples.columns) == {"id", "gold", "prediction", "score", "rank", "correct", "cluster"}
+
+
+def test_asked_again_nothing_is_decoded_or_encoded(toy: Toy, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = package.evaluate(toy("oracle"), [colours])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the encoder was opened again")
+
+    monkeypatch.setattr("ibench.encoders.factory.load", refuse)
+    again = package.evaluate(toy("oracle"), [colours])
+    assert [record.measured() for record in again] == [record.measured() for record in first]
+
+
+def test_another_checkpoint_under_the_same_name_gets_its_own_numbers(colours: Path, tmp_path: Path) -> None:
+    file = tmp_path / "brought.py"
+    good = (SUPPORT / "toy_encoder.py").read_text()
+    file.write_text(good)
+    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", f"{file}:make_oracle", "--json"]
+    first = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout)[0]
+    stamp = file.stat()
+    file.write_text(good.replace('"red", "green"', '"green", "red"'))
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as if it were as old
+    second = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout)[0]
+    assert first["metrics"]["top1"]["value"] == 1
+    assert second["metrics"]["top1"]["value"] < 1
+    assert first["encoder"]["checkpoint_sha256"] != second["encoder"]["checkpoint_sha256"]
+
+
+def test_an_edited_sample_is_encoded_again(toy: Toy, colours: Path, tmp_path: Path) -> None:
+    (first,) = package.evaluate(toy("oracle"), [colours])
+    shutil.copy(next((tmp_path / "colours" / "red").iterdir()), next((tmp_path / "colours" / "blue").iterdir()))
+    (second,) = package.evaluate(toy("oracle"), [colours])
+    assert first.dataset_fingerprint != second.dataset_fingerprint
+    assert second.score.value == pytest.approx(23 / 24)
+
+
+def test_the_fingerprint_covers_content_and_not_the_place(toy: Toy, colours: Path, tmp_path: Path) -> None:
+    (here,) = package.evaluate(toy("oracle"), [colours])
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    shutil.copytree(tmp_path / "colours", moved / "colours")
+    (there,) = package.evaluate(toy("oracle"), [colours], data_root=moved)
+    assert here.dataset_fingerprint == there.dataset_fingerprint
+
+
+def test_texts_of_all_tasks_are_encoded_once(colours: Path, tones: Path) -> None:
+    encoder = make_oracle("cpu", "fp32")
+    package.evaluate(encoder, [colours, colours, tones, tones])
+    assert encoder.encoded == 24 + 12 + 6  # type: ignore[attr-defined]
+
+
+def test_tasks_that_share_samples_share_the_embeddings(tmp_path: Path, colours: Path) -> None:
+    other = write_task(tmp_path / "again.yaml", "again", "image", "{reader: folder, path: colours}")
+    other.write_text(other.read_text().replace("lb_sound", "laion_sound"))
+    encoder = make_oracle("cpu", "fp32")
+    package.evaluate(encoder, [colours, other])
+    assert encoder.encoded == 24 + 3 + 3  # type: ignore[attr-defined]
+
+
+def test_a_limit_marks_the_record_and_only_when_it_limits(toy: Toy, colours: Path) -> None:
+    (limited,) = package.evaluate(toy("oracle"), [colours], limit=5)
+    assert (limited.n, limited.limited, limited.ranked) == (5, 5, False)
+    (whole,) = package.evaluate(toy("oracle"), [colours], limit=500)
+    assert (whole.n, whole.limited, whole.ranked) == (24, None, True)
+
+
+def test_other_prompts_make_another_record(toy: Toy, colours: Path) -> None:
+    (plain,) = package.evaluate(toy("oracle"), [colours])
+    (other,) = package.evaluate(toy("oracle"), [colours], prompts="laion_sound")
+    assert (plain.protocol, other.protocol) == ("ibench", "ibench+laion_sound")
+    assert plain.texts_fingerprint != other.texts_fingerprint
+
+
+def test_a_live_model_is_evaluated_in_eval_mode_and_left_training(colours: Path) -> None:
+    import torch
+    from toy_encoder import see_image, see_text
+
+    model = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Identity())
+    model.train()
+    encoder = package.from_functions(
+        "live",
+        {"image": (lambda raw: see_image(raw)[0], model), "text": (lambda raw: see_text(raw)[0] + 1e-3, model)},
+        trained_pairs=(("image", "text"),),
+        module=model,
+    )
+    (record,) = package.evaluate(encoder, [colours])
+    assert record.score.value == 1
+    assert all(part.training for part in model.modules())
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.8, 1.6])
+def test_a_killed_run_asked_again_equals_an_undisturbed_one(tmp_path: Path, moment: float) -> None:
+    """Killed after some shards: the rerun makes the others, and the bytes in the store are the undisturbed ones."""
+    command = [sys.executable, str(SUPPORT / "slow_run.py")]
+    undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
+    subprocess.run([*command, str(undisturbed), "0"], check=True, timeout=120)
+    process = subprocess.Popen([*command, str(disturbed), "0.001"])
+    deadline = time.monotonic() + 60
+    while not list(disturbed.rglob("*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in disturbed.rglob("*.safetensors")}
+    assert kept
+    subprocess.run([*command, str(disturbed), "0"], check=True, timeout=120)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items()), "a finished shard was made twice"
+    shards = {path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.rglob("*.safetensors")}
+    assert shards == {path.relative_to(disturbed): path.read_bytes() for path in disturbed.rglob("*.safetensors")}
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path) -> None:
+    slow = tmp_path / "slow_one.py"
+    slow.write_text(
+        "import time\nfrom toy_encoder import *\n\n\n"
+        "def make(device, dtype):\n    encoder = make_oracle(device, dtype)\n"
+        "    real = encoder.encode\n    encoder.encode = lambda *a: (time.sleep(60), real(*a))[1]\n    return encoder\n"
+    )
+    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", f"{slow}:make"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "to encode" in line:
+            break
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(timeout=10) == 130
+    assert time.monotonic() - started < 2
+    assert "the same command continues" in rest
+    assert "Traceback" not in rest
+
+
+def test_json_is_the_record(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
+    done = ibench("run", "--task", colours, "--ckpt", toy("oracle"), "--json")
+    assert done.returncode == 0, done.stderr
+    (written,) = load_all(tmp_path / "results")
+    assert [written.model_dump(mode="json")] == json.loads(done.stdout)
+    assert np.isclose(written.timings["encode"], json.loads(done.stdout)[0]["timings"]["encode"])
+
+
+def test_a_measurement_repeated_leaves_the_record_as_it_was(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
+    command = ("run", "--task", colours, "--ckpt", toy("oracle"))
+    ibench(*command)
+    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    ibench(*command)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
