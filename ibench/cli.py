@@ -56,7 +56,10 @@ def run(
 
     if not task and not suite:
         raise IbenchError("name tasks with --task or a suite with --suite; `ibench tasks` lists both")
-    tasks = [*(name.strip() for name in (task or "").split(",") if name.strip()), *(suite_tasks(suite) if suite else ())]
+    tasks = [
+        *(name.strip() for name in (task or "").split(",") if name.strip()),
+        *(suite_tasks(suite) if suite else ()),
+    ]
     _evaluate(
         ckpt,
         list(dict.fromkeys(tasks)),
@@ -120,9 +123,9 @@ def encoders() -> None:
     """The families of encoders, and how --ckpt finds them."""
     from tabulate import tabulate
 
-    from ibench.encoders.checkpoint import FAMILIES
+    from ibench.encoders.checkpoint import families
 
-    rows = [[family.name, family.modalities, family.recognised_by, family.example] for family in FAMILIES]
+    rows = [[family.name, family.modalities, family.recognised_by, family.example] for family in families()]
     print(tabulate(rows, ["family", "modalities", "recognised by", "--ckpt"], tablefmt="simple"))
 
 
@@ -212,7 +215,9 @@ def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: objec
             records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
     except KeyboardInterrupt:
         _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
-    print(json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records))
+    print(
+        json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
+    )
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -30,6 +30,7 @@ from ibench.scoring.intervals import Metric
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import Kind, Protocol, TaskSpec
 
+
 @dataclass(frozen=True)
 class Cell:
     """A task bound to its samples, a protocol and the class names' texts.
@@ -183,7 +184,9 @@ def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
                     f"{did_you_mean(label, labels)}"
                 )
         if spec.kind is Kind.CLASSIFICATION and len(item.labels) != 1:
-            raise IbenchError(f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one")
+            raise IbenchError(
+                f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one"
+            )
     return labels
 
 
@@ -291,9 +294,7 @@ _SCORE = {
 }
 
 
-def _readable(
-    cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]
-) -> tuple[Vectors, list[Item]]:
+def _readable(cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]) -> tuple[Vectors, list[Item]]:
     """The vectors and items of a modality without those that could not be read."""
     part = embeddings[modality]
     kept = [position for position in range(len(part.vectors)) if position not in part.unreadable]

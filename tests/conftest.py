@@ -73,7 +73,9 @@ def tones(tmp_path: Path) -> Path:
     soundfile.write(folder / "all, three.wav", long, 16000)
     rows += [f'"all, three.wav",{name},{second},{second + 1},all' for second, name in enumerate(TONES_HZ)]
     (folder / "tones.csv").write_text("\n".join(rows) + "\n")
-    return write_task(tmp_path / "tones.yaml", "tones", "audio", "{reader: manifest, path: tones/tones.csv}", "cluster: recording")
+    return write_task(
+        tmp_path / "tones.yaml", "tones", "audio", "{reader: manifest, path: tones/tones.csv}", "cluster: recording"
+    )
 
 
 def write_task(path: Path, name: str, query: str, dataset: str, *more: str) -> Path:

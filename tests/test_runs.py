@@ -24,7 +24,9 @@ from ibench.results import load_all, samples_of
 Toy = Callable[[str], str]
 
 
-def test_an_oracle_scores_100_and_a_constant_scores_chance(toy: Toy, colours: Path, tones: Path, tmp_path: Path) -> None:
+def test_an_oracle_scores_100_and_a_constant_scores_chance(
+    toy: Toy, colours: Path, tones: Path, tmp_path: Path
+) -> None:
     for record in package.evaluate(toy("oracle"), [colours, tones]):
         assert record.score.value == 1
     for record in package.evaluate(toy("constant"), [colours, tones]):
@@ -204,7 +206,9 @@ def test_json_is_the_record(ibench: RunIbench, toy: Toy, colours: Path, tmp_path
     assert np.isclose(written.timings["encode"], json.loads(done.stdout)[0]["timings"]["encode"])
 
 
-def test_a_measurement_repeated_leaves_the_record_as_it_was(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
+def test_a_measurement_repeated_leaves_the_record_as_it_was(
+    ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path
+) -> None:
     command = ("run", "--task", colours, "--ckpt", toy("oracle"))
     ibench(*command)
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}

@@ -38,7 +38,9 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
 def _reader(spec: TaskSpec):  # type: ignore[no-untyped-def]
     name = f"ibench.datasets.{spec.dataset.reader}"
     if spec.dataset.reader == "base" or find_spec(name) is None:
-        known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base"))
+        known = sorted(
+            path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base")
+        )
         raise IbenchError(f"{spec.name}: no reader '{spec.dataset.reader}'; {did_you_mean(spec.dataset.reader, known)}")
     return import_module(name)
 

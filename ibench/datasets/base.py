@@ -80,7 +80,9 @@ def text_item(id: str, text: str, group: str, cluster: str = "") -> Item:
     return Item(id, partial(str, text), sha256_text(text), group=group, cluster=cluster)
 
 
-def file_decoder(modality: Modality, source: Path | bytes, start: float | None, end: float | None) -> Callable[[], RawSample]:
+def file_decoder(
+    modality: Modality, source: Path | bytes, start: float | None, end: float | None
+) -> Callable[[], RawSample]:
     """How a file (or its bytes) of a modality is decoded."""
     if modality is Modality.AUDIO:
         return partial(read_audio, source, start, end)

@@ -90,7 +90,9 @@ def _captions(
         key = _sample_key(row, columns, str(_cell(row, columns.get(other, "path"), where)))
         for caption in _several(_cell(row, columns["text"], where), spec.dataset.separator):
             cluster = str(row.get(spec.cluster, "")) if spec.cluster else ""
-            items.append(text_item(f"{key}#{len(items)}", caption, group=_group(spec, row, columns, key), cluster=cluster))
+            items.append(
+                text_item(f"{key}#{len(items)}", caption, group=_group(spec, row, columns, key), cluster=cluster)
+            )
     return items
 
 

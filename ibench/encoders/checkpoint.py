@@ -5,36 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ibench.encoders.base import Card, Encoder
+from ibench.encoders.source import Family, Opening, Source
+from ibench.encoders.weights import describe
 from ibench.errors import IbenchError
 from ibench.hashing import file_digests, sha256_json
 from ibench.resources import cache_dir
 
-_LIBRARIES = ("torch", "open_clip_torch", "transformers")
+_FAMILIES = ("factory", "open_clip")
+"""The modules of this package that know a family each, in the order they are asked."""
 
-
-@dataclass(frozen=True)
-class Family:
-    """A line of `ibench encoders`."""
-
-    name: str
-    modalities: str
-    recognised_by: str
-    example: str
-
-
-FAMILIES = (
-    Family("open_clip", "image, text", "keys and shapes of a built-in architecture", "logs/run/checkpoints/epoch_32.pt"),
-    Family("open_clip", "image, text", "the name before @", "ViT-B-32@weights.safetensors"),
-    Family("open_clip", "image, text", "open_clip_config.json in the folder", "path/to/folder"),
-    Family("factory", "what it says", "file.py:function", "my_encoder.py:make_encoder"),
-)
+_LIBRARIES = ("torch", "open_clip_torch", "transformers", "ibench-eval")
 
 
 @dataclass(frozen=True)
@@ -45,92 +32,31 @@ class Checkpoint:
     load: Callable[[], Encoder]
 
 
-@dataclass(frozen=True)
-class _Opening:
-    """How one family opens what was recognised, and the files known beforehand to make it what it is."""
-
-    load: Callable[[], Encoder]
-    files: Callable[[], list[Path]]
+def families() -> list[Family]:
+    """All families, for people to read."""
+    return [family for name in _FAMILIES for family in _module(name).FAMILIES]
 
 
 def open_checkpoint(reference: str, device: str, dtype: str) -> Checkpoint:
-    """The checkpoint that ``reference`` names: a file, a folder, ``NAME@file`` or ``file.py:function``.
+    """The checkpoint that ``reference`` names: a file, a folder, ``ARCHITECTURE@file`` or ``file.py:function``.
 
     Its card is remembered beside the digests of all files it was made of. While those are unchanged the card is
     taken from there and nothing is opened; another file under the same name is opened and gets a card of its own.
     Raises IbenchError for what is not there or no family knows.
     """
-    opening = _recognise(reference, device, dtype)
-    note = _note(reference, device, dtype)
+    source = Source(reference, device, dtype)
+    note = _note(source)
     remembered = _remembered(note)
     if remembered is not None:
-        return Checkpoint(remembered, lambda: _identified(opening)[1])
-    card, encoder = _identified(opening)
+        return Checkpoint(remembered, lambda: _opened(source)[1])
+    card, encoder = _opened(source)
     _remember(note, card)
     return Checkpoint(card, lambda: encoder)
 
 
-def _recognise(reference: str, device: str, dtype: str) -> _Opening:
-    path = Path(reference)
-    stem, _, function = reference.rpartition(":")
-    if stem.endswith(".py"):
-        return _factory(Path(stem), function, device, dtype)
-    if reference.endswith(".py"):
-        raise IbenchError(f"{reference}: name the function that makes the encoder: {reference}:make_encoder")
-    name, _, weights = reference.partition("@")
-    if weights and not path.exists():
-        from ibench.encoders import open_clip
-
-        file = _existing(Path(weights))
-        return _Opening(partial(open_clip.load_named, name, file, device, dtype), lambda: [file])
-    if path.is_dir():
-        return _folder(path, device, dtype)
-    file = _existing(path)
-    return _Opening(partial(_open_file, file, device, dtype), lambda: [file])
-
-
-def _factory(file: Path, function: str, device: str, dtype: str) -> _Opening:
-    from ibench.encoders import factory
-
-    _existing(file)
-    return _Opening(partial(factory.load, file, function, device, dtype), partial(factory.sources, file))
-
-
-def _folder(folder: Path, device: str, dtype: str) -> _Opening:
-    if (folder / "open_clip_config.json").is_file():
-        from ibench.encoders import open_clip
-
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return _Opening(partial(open_clip.load_folder, folder, device, dtype), lambda: files)
-    held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-    raise IbenchError(f"{folder}: not a folder ibench knows (holds {held}); known: open_clip_config.json with weights")
-
-
-def _open_file(path: Path, device: str, dtype: str) -> Encoder:
-    from ibench.encoders import open_clip
-    from ibench.encoders.weights import describe, read_weights
-
-    weights = read_weights(path)
-    encoder = open_clip.load_recognised(weights, path, device, dtype)
-    if encoder is None:
-        raise IbenchError(
-            f"{path}: no known family has these keys: {describe(weights)}. Name the architecture (ViT-B-32@{path}) "
-            "or write a factory (file.py:make_encoder); `ibench encoders` lists the families"
-        )
-    return encoder
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise IbenchError(
-            f"checkpoint '{path}' not found; give a file, a folder, ARCHITECTURE@file or file.py:make_encoder "
-            "(`ibench encoders` shows examples)"
-        )
-    return path
-
-
-def _identified(opening: _Opening) -> tuple[Card, Encoder]:
+def _opened(source: Source) -> tuple[Card, Encoder]:
     """Open an encoder, and complete its card with the digest of all files that make it what it is."""
+    opening = _recognised(source)
     encoder = opening.load()
     files = [path.absolute() for path in dict.fromkeys([*opening.files(), *encoder.card.files])]
     digests = file_digests(files)
@@ -139,10 +65,34 @@ def _identified(opening: _Opening) -> tuple[Card, Encoder]:
     return encoder.card.model_copy(update={"checkpoint_sha256": sha256, "files": tuple(files)}), encoder
 
 
-def _note(reference: str, device: str, dtype: str) -> Path:
+def _recognised(source: Source) -> Opening:
+    for name in _FAMILIES:
+        opening: Opening | None = _module(name).recognise(source)
+        if opening is not None:
+            return opening
+    raise IbenchError(_unknown(source))
+
+
+def _unknown(source: Source) -> str:
+    if source.path.is_dir():
+        held = ", ".join(path.name for path in source.folder_files[:5]) or "nothing"
+        return f"{source.reference}: no known family keeps such a folder (it holds {held}); see `ibench encoders`"
+    if source.path.is_file():
+        return (
+            f"{source.reference}: no known family has these keys: {describe(source.weights)}. Name the architecture "
+            f"(ViT-B-32@{source.reference}) or write a factory (file.py:make_encoder); see `ibench encoders`"
+        )
+    return f"checkpoint '{source.reference}' not found; `ibench encoders` shows what --ckpt takes"
+
+
+def _module(name: str):  # type: ignore[no-untyped-def]  # mypy has no type for a module with these two attributes
+    return import_module(f"ibench.encoders.{name}")
+
+
+def _note(source: Source) -> Path:
     """Where a checkpoint's card is remembered. Other libraries may build another front end: another note."""
-    libraries = {name: version(name) for name in (*_LIBRARIES, "ibench-eval")}
-    place = sha256_json([str(Path.cwd()), reference, device, dtype, libraries])
+    libraries = {name: version(name) for name in _LIBRARIES}
+    place = sha256_json([str(Path.cwd()), source.reference, source.device, source.dtype, libraries])
     return cache_dir() / "cards" / f"{place}.json"
 
 

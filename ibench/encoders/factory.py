@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from ibench.encoders.base import Encoder
+from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError
+
+
+FAMILIES = (Family("factory", "what its card says", "file.py:function", "my_encoder.py:make_encoder"),)
+
+
+def recognise(source: Source) -> Opening | None:
+    """``file.py:function``; a Python file without a function is an error that says so."""
+    file, _, function = source.reference.rpartition(":")
+    if source.reference.endswith(".py"):
+        raise IbenchError(
+            f"{source.reference}: name the function that makes the encoder after a colon, file.py:function"
+        )
+    if not file.endswith(".py"):
+        return None
+    if not Path(file).is_file():
+        raise IbenchError(f"factory '{file}' not found")
+    return Opening(partial(load, Path(file), function, source.device, source.dtype), partial(sources, Path(file)))
 
 
 def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
@@ -27,7 +46,9 @@ def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
         raise IbenchError(f"{file}: has no function '{function}'; name it after the colon: {file}:make_encoder")
     encoder = make(device=device, dtype=dtype)
     if not all(hasattr(encoder, name) for name in ("card", "preprocess", "encode")):
-        raise IbenchError(f"{file}:{function} returned {type(encoder).__name__}, which lacks card, preprocess or encode")
+        raise IbenchError(
+            f"{file}:{function} returned {type(encoder).__name__}, which lacks card, preprocess or encode"
+        )
     return encoder  # type: ignore[no-any-return]
 
 

@@ -16,10 +16,25 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
 from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality, RawSample
 
+FAMILIES = (
+    Family("open_clip", "image, text", "keys and shapes of a built-in architecture", "logs/checkpoints/epoch_32.pt"),
+    Family("open_clip", "image, text", "the architecture before @", "ViT-B-32@weights.safetensors"),
+    Family("open_clip", "image, text", "open_clip_config.json in the folder", "path/to/folder"),
+)
+
+_WEIGHT_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+_BUFFERS_OF_OLD_VERSIONS = frozenset({"text.transformer.embeddings.position_ids"})
 _PRECISION = {"fp32": "fp32", "bf16": "pure_bf16", "fp16": "pure_fp16"}
 
 
@@ -58,36 +73,26 @@ class OpenClipEncoder:
         return unit_rows(self.model.encode_image(batch.to(self.dtype)))  # type: ignore[operator]
 
 
-def load_named(name: str, weights: Path, device: str, dtype: str) -> OpenClipEncoder:
-    """A built-in architecture by name with the weights of a local file, which must fit in every key and shape."""
-    if name not in open_clip.list_models():
-        raise IbenchError(f"open_clip has no model '{name}'; {did_you_mean(name, open_clip.list_models())}")
-    return _load(name, name, read_weights(weights), str(weights), device, dtype)
+def recognise(source: Source) -> Opening | None:
+    """``ARCHITECTURE@file``, a folder with open_clip_config.json, or weights that fit a built-in architecture.
 
-
-def load_folder(folder: Path, device: str, dtype: str) -> OpenClipEncoder:
-    """A folder as open_clip's push_to_hub writes it: open_clip_config.json, weights, and tokenizer files if any."""
-    found = [folder / name for name in _WEIGHT_NAMES if (folder / name).is_file()]
-    if not found:
-        raise IbenchError(f"{folder}: open_clip_config.json is there, but none of {', '.join(_WEIGHT_NAMES)}")
-    return _load(f"local-dir:{folder}", folder.name, read_weights(found[0]), str(found[0]), device, dtype)
-
-
-def load_recognised(weights: Mapping[str, Tensor], path: Path, device: str, dtype: str) -> OpenClipEncoder | None:
-    """The model whose built-in architecture fits a state dict in every key and shape, or None.
-
-    Where several fit, they differ in what weights do not show (the activation, the image normalisation): the plain
-    name is taken, and the log names the others.
+    Where several architectures fit, they differ in what weights do not show (the activation, the normalisation of
+    images): the plain name is taken, and a warning names the others.
     """
-    names = fitting_architectures(weights)
-    if not names:
+    name, _, named = source.reference.partition("@")
+    if named and not source.path.exists():
+        return _named(name, Path(named), source)
+    if (source.path / "open_clip_config.json").is_file():
+        return _folder(source)
+    fitting = fitting_architectures(source.weights)
+    if not fitting:
         return None
-    if len(names) > 1:
+    if len(fitting) > 1:
         logging.getLogger("ibench").warning(
-            "%s fits %s; taking %s. Name the right one if it is another: %s@%s",
-            path.name, ", ".join(names), names[0], names[-1], path,
+            "%s fits %s; taking the first. If it is another, name it: %s@%s",
+            source.path.name, ", ".join(fitting), fitting[-1], source.path,
         )  # fmt: skip
-    return _load(names[0], names[0], weights, str(path), device, dtype)
+    return Opening(lambda: _load(fitting[0], fitting[0], source.weights, source), lambda: [source.path])
 
 
 def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
@@ -100,27 +105,33 @@ def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
     return sorted(fitting, key=lambda name: ("quickgelu" in name, len(name), name))
 
 
-_WEIGHT_NAMES = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
+def _named(name: str, file: Path, source: Source) -> Opening:
+    if name not in open_clip.list_models():
+        raise IbenchError(f"open_clip has no model '{name}'; {did_you_mean(name, open_clip.list_models())}")
+    if not file.is_file():
+        raise IbenchError(f"checkpoint '{file}' of {name} not found")
+    return Opening(lambda: _load(name, name, read_weights(file), source), lambda: [file])
 
 
-def _load(
-    config: str, name: str, weights: Mapping[str, Tensor], path: str, device: str, dtype: str
-) -> OpenClipEncoder:
+def _folder(source: Source) -> Opening:
+    """A folder as open_clip's push_to_hub writes it: config, weights, and tokenizer files if any."""
+    found = [source.path / name for name in _WEIGHT_NAMES if (source.path / name).is_file()]
+    if not found:
+        raise IbenchError(f"{source.path}: has open_clip_config.json, but none of {', '.join(_WEIGHT_NAMES)}")
+    config = f"local-dir:{source.path}"
+    return Opening(lambda: _load(config, source.path.name, read_weights(found[0]), source), lambda: source.folder_files)
+
+
+def _load(config: str, name: str, weights: Mapping[str, Tensor], source: Source) -> OpenClipEncoder:
     model = open_clip.create_model(
         config,
         load_weights=False,
         pretrained_text=False,  # never a download: the checkpoint brings all weights
-        device=device,
-        precision=_PRECISION[dtype],
+        device=source.device,
+        precision=_PRECISION[source.dtype],
         force_preprocess_cfg=_preprocessing_of(config),
     )
-    load_strictly(model, _fitted(model, weights), path)
+    load_strictly(model, _fitted(model, weights), source.reference)
     model.eval()
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     tokenizer = open_clip.get_tokenizer(config)
@@ -136,7 +147,7 @@ def _load(
         licence="see the checkpoint's own card",
     )
     precision = next(model.parameters()).dtype
-    return OpenClipEncoder(card, model, transform, tokenizer, torch.device(device), precision)
+    return OpenClipEncoder(card, model, transform, tokenizer, torch.device(source.device), precision)
 
 
 def _fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -147,9 +158,6 @@ def _fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor
         if scalar in converted and scalar in own and converted[scalar].numel() == own[scalar].numel():
             converted[scalar] = converted[scalar].reshape(own[scalar].shape)
     return {key: tensor for key, tensor in converted.items() if key not in _BUFFERS_OF_OLD_VERSIONS}
-
-
-_BUFFERS_OF_OLD_VERSIONS = frozenset({"text.transformer.embeddings.position_ids"})
 
 
 def _preprocessing_of(config: str) -> dict[str, Any] | None:

@@ -45,7 +45,9 @@ class Job:
     @cached_property
     def shards(self) -> list[range]:
         """The items of each shard, as ranges of positions."""
-        return [range(start, min(start + SHARD_SIZE, len(self.items))) for start in range(0, len(self.items), SHARD_SIZE)]
+        return [
+            range(start, min(start + SHARD_SIZE, len(self.items))) for start in range(0, len(self.items), SHARD_SIZE)
+        ]
 
 
 def unique(jobs: Iterable[Job]) -> list[Job]:

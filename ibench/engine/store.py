@@ -69,7 +69,10 @@ class EmbeddingStore:
             vectors.append(shard.vectors)
             unreadable |= {rows.start + position: reason for position, reason in shard.unreadable.items()}
         dim = max(part.shape[1] for part in vectors)  # a shard of only unreadable samples never learned it
-        return Embeddings(np.concatenate([part if part.any() else np.zeros((len(part), dim), np.float32) for part in vectors]), unreadable)
+        return Embeddings(
+            np.concatenate([part if part.any() else np.zeros((len(part), dim), np.float32) for part in vectors]),
+            unreadable,
+        )
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -88,4 +88,6 @@ def _name(source: Path | bytes) -> str:
 
 
 def _span(start: float | None, end: float | None) -> str:
-    return "" if start is None and end is None else f" from {start or 0:g} to {'the end' if end is None else f'{end:g}'} s"
+    return (
+        "" if start is None and end is None else f" from {start or 0:g} to {'the end' if end is None else f'{end:g}'} s"
+    )

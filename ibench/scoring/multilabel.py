@@ -43,7 +43,9 @@ def score(
             "cluster": list(clusters),
         }
     )
-    return {"mAP": bootstrap(lambda weights: float(np.nanmean(ranked.average_precision(weights))), clusters, seed)}, samples
+    return {
+        "mAP": bootstrap(lambda weights: float(np.nanmean(ranked.average_precision(weights))), clusters, seed)
+    }, samples
 
 
 def chance(gold: Sequence[Sequence[int]], classes: int) -> float:
