@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -259,7 +260,7 @@ def _score_retrieval(
     cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
 ) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
     spec = cell.spec
-    sides = {}
+    sides: dict[Modality, tuple[Vectors, list[Item]]] = {}
     for modality in (spec.query, spec.target):
         if modality is Modality.TEXT:
             items = list(cell.dataset.items[modality])
@@ -306,8 +307,9 @@ def _readable(cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embe
 
 
 def _confusions(samples: pd.DataFrame, most: int = 10) -> tuple[tuple[str, str, int], ...]:
-    wrong = samples[~samples["correct"]].value_counts(["gold", "prediction"])
-    ranked = sorted(((gold, said, int(count)) for (gold, said), count in wrong.items()), key=lambda row: (-row[2], row))
+    wrong = samples.loc[~samples["correct"], ["gold", "prediction"]]
+    counts = Counter(zip(wrong["gold"], wrong["prediction"], strict=True))
+    ranked = sorted(((gold, said, times) for (gold, said), times in counts.items()), key=lambda row: (-row[2], row))
     return tuple(ranked[:most])
 
 

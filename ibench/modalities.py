@@ -49,7 +49,7 @@ class Waveform:
 
     @property
     def seconds(self) -> float:
-        return self.samples.shape[1] / self.rate
+        return float(self.samples.shape[1] / self.rate)
 
 
 @dataclass(frozen=True)

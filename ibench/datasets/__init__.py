@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from ibench.datasets.base import Dataset, Item
@@ -23,26 +24,31 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
     reader = _reader(spec)
     chosen = data_root or (Path(os.environ["IBENCH_DATA"]) if os.environ.get("IBENCH_DATA") else None)
     if spec.dataset.reader == "digits_bind":
-        dataset = reader.read(spec, bundled("digits_bind"))
-    elif chosen is not None:
-        dataset = reader.read(spec, _locate(spec, chosen, getattr(reader, "MARKER", "")))
-    elif spec.dataset.hub is not None:
+        return reader.read(spec, bundled("digits_bind"))
+    if chosen is not None:
+        return reader.read(spec, _locate(spec, chosen, reader.marker))
+    if spec.dataset.hub is not None:
         from ibench.datasets import hub
 
-        dataset = hub.read_pinned(spec, spec.dataset.hub)
-    else:
-        raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
-    return dataset
+        return hub.read_pinned(spec, spec.dataset.hub)
+    raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
 
 
-def _reader(spec: TaskSpec):  # type: ignore[no-untyped-def]
-    name = f"ibench.datasets.{spec.dataset.reader}"
-    if spec.dataset.reader == "base" or find_spec(name) is None:
-        known = sorted(
-            path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base")
-        )
-        raise IbenchError(f"{spec.name}: no reader '{spec.dataset.reader}'; {did_you_mean(spec.dataset.reader, known)}")
-    return import_module(name)
+@dataclass(frozen=True)
+class _Reader:
+    """A reader module: its ``read(spec, place)``, and the file that tells its folder, where it has one."""
+
+    read: Callable[[TaskSpec, Path], Dataset]
+    marker: str
+
+
+def _reader(spec: TaskSpec) -> _Reader:
+    name = spec.dataset.reader
+    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base"))
+    if name not in known:
+        raise IbenchError(f"{spec.name}: no reader '{name}'; {did_you_mean(name, known)}")
+    module = import_module(f"ibench.datasets.{name}")
+    return _Reader(module.read, getattr(module, "MARKER", ""))
 
 
 def _locate(spec: TaskSpec, data_root: Path, marker: str) -> Path:

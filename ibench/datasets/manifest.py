@@ -84,7 +84,7 @@ def _captions(
 ) -> list[Item]:
     columns = {**_DEFAULT_COLUMNS, **spec.dataset.columns}
     other = next(modality for modality in modalities if modality is not Modality.TEXT)
-    items = []
+    items: list[Item] = []
     for number, row in enumerate(rows, start=2):
         where = f"{table}:{number}"
         key = _sample_key(row, columns, str(_cell(row, columns.get(other, "path"), where)))

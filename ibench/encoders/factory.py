@@ -11,7 +11,6 @@ from ibench.encoders.base import Encoder
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError
 
-
 FAMILIES = (Family("factory", "what its card says", "file.py:function", "my_encoder.py:make_encoder"),)
 
 

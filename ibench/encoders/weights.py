@@ -86,7 +86,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return dict(load_file(path))
     except SafetensorError as error:
         raise IbenchError(f"{path}: not a whole safetensors file ({error}); copy or download it again") from error
 

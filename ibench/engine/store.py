@@ -32,7 +32,7 @@ class EmbeddingStore:
         self.root = root
 
     def write(self, job: Job, number: int, shard: Embeddings) -> None:
-        """Keep a shard: written under a temporary name, synced, renamed. Killed at any moment, it is whole or absent."""
+        """Keep a shard: written under a temporary name, synced, renamed; killed at any moment, whole or absent."""
         folder = self.root / job.key
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "key.json").exists():
@@ -61,7 +61,8 @@ class EmbeddingStore:
 
     def load(self, job: Job) -> Embeddings:
         """All shards of a finished job, in order."""
-        vectors, unreadable = [], {}
+        vectors: list[NDArray[np.float32]] = []
+        unreadable: dict[int, str] = {}
         for number, rows in enumerate(job.shards):
             shard = self.read(job, number)
             if shard is None:

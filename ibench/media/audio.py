@@ -58,7 +58,7 @@ def _read_soundfile(source: Path | bytes, start: float | None, end: float | None
 
 def _read_av(source: Path | bytes, start: float | None, end: float | None, refusal: Exception) -> Waveform:
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
             if not container.streams.audio:
                 raise UnreadableSample(f"{_name(source)}: holds no audio track")
             stream = container.streams.audio[0]
@@ -67,7 +67,7 @@ def _read_av(source: Path | bytes, start: float | None, end: float | None, refus
             total = 0
             for frame in container.decode(stream):
                 for block in planar.resample(frame):
-                    blocks.append(block.to_ndarray())
+                    blocks.append(np.asarray(block.to_ndarray(), dtype=np.float32))
                     total += blocks[-1].size
                     _refuse_if_huge(source, total)
             rate = stream.codec_context.sample_rate

@@ -40,8 +40,8 @@ def score(
     samples = pd.DataFrame(
         {
             "id": list(ids),
-            "gold": [classes[index] for index in gold],
-            "prediction": [classes[index] for index in predicted],
+            "gold": [classes[index] for index in gold.tolist()],
+            "prediction": [classes[index] for index in predicted.tolist()],
             "score": best,
             "rank": rank,
             "correct": predicted == gold,
@@ -65,13 +65,14 @@ def _rank_of(scores: Vectors, gold: NDArray[np.intp]) -> NDArray[np.int64]:
     """1 for the class that wins; an equal score of a class listed earlier counts as better."""
     own = np.take_along_axis(scores, gold[:, None], axis=1)
     earlier = np.arange(scores.shape[1])[None, :] < gold[:, None]
-    return 1 + ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+    ahead = (scores > own) | ((scores == own) & earlier)
+    return np.asarray(1 + ahead.sum(axis=1))
 
 
 def _mean_per_class_recall(
     correct: NDArray[np.bool_], gold: NDArray[np.intp], clusters: Sequence[str], seed: int
 ) -> Metric:
-    """The mean over classes that occur of the share of their samples that is right (scikit-learn's balanced accuracy)."""
+    """The mean, over classes that occur, of the share of their samples that is right (balanced accuracy)."""
 
     def recall(weights: NDArray[np.float64]) -> float:
         total = np.bincount(gold, weights)

@@ -16,7 +16,7 @@ def class_embeddings(texts: Sequence[Sequence[str]], embedding_of: Mapping[str, 
     (arXiv 2103.00020, section 3.1.4), open_clip's build_zero_shot_classifier, LanguageBind and ViT-Lens.
     """
     means = np.stack([np.mean([embedding_of[text] for text in prompts], axis=0) for prompts in texts])
-    return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
 
 
 def name_scores(queries: Vectors, names: Vectors, names_of: Sequence[Sequence[int]]) -> Iterator[tuple[slice, Vectors]]:

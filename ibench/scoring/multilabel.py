@@ -49,7 +49,7 @@ def score(
 
 
 def chance(gold: Sequence[Sequence[int]], classes: int) -> float:
-    """What random scores give in expectation for many samples: the mean share of positives, over classes that have any."""
+    """What random scores give for many samples: the mean share of positives, over classes that have any."""
     share = np.bincount([index for indices in gold for index in indices], minlength=classes) / len(gold)
     return float(share[share > 0].mean())
 
@@ -78,4 +78,4 @@ class RankedScores:
         with np.errstate(divide="ignore", invalid="ignore"):
             precision = np.nan_to_num(np.cumsum(hits, axis=0) / admitted)
             at_threshold = np.take_along_axis(precision, self._threshold, axis=0)
-            return (hits * at_threshold).sum(axis=0) / hits.sum(axis=0)
+            return np.asarray((hits * at_threshold).sum(axis=0) / hits.sum(axis=0))

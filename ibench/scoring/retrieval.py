@@ -34,13 +34,13 @@ def score(
     _, codes = np.unique([*query_groups, *gallery_groups], return_inverse=True)
     query_codes, gallery_codes = codes[: len(queries)], codes[len(queries) :]
     relevant = np.bincount(gallery_codes, minlength=codes.max() + 1)[query_codes]
-    asked = np.flatnonzero(relevant > 0)
+    asked = np.flatnonzero(relevant > 0).tolist()
     rank, first, best = _ranks(queries[asked], gallery, query_codes[asked], gallery_codes)
     samples = pd.DataFrame(
         {
             "id": [query_ids[row] for row in asked],
             "gold": [query_groups[row] for row in asked],
-            "prediction": [gallery_ids[item] for item in first],
+            "prediction": [gallery_ids[item] for item in first.tolist()],
             "score": best,
             "rank": rank,
             "correct": rank == 1,
