@@ -35,8 +35,11 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
 
 
 def _explain(path: Path, text: str, error: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault in one line, with its line in the file, and how many more there are."""
-    first = error.errors()[0]
+    """One fault in one line, with its line in the file, and how many more there are.
+
+    An unknown key comes first: often it is what a key that is "missing" was meant to be.
+    """
+    first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     line = _line_of(yaml.compose(text, Loader=_Loader), location)
     key = ".".join(location) or "the file"

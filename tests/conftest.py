@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import importlib
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,14 +31,29 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ibench(tmp_path: Path) -> RunIbench:
-    """Run the command line in ``tmp_path``; returns exit code, stdout and stderr."""
+def ibench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunIbench:
+    """Run the command line in ``tmp_path``; returns exit code, stdout and stderr.
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ibench", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
-        )
+    In this process, since importing torch anew for each of a hundred commands would take minutes; factories that a
+    test wrote are forgotten after each command, as a new process would.
+    """
+    from ibench.cli import main
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["ibench", *map(str, arguments)])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        out, told, code = io.StringIO(), io.StringIO(), 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+        return subprocess.CompletedProcess(list(map(str, arguments)), code, out.getvalue(), told.getvalue())
 
     return run
 

@@ -1,0 +1,245 @@
+"""What bad input gets: one line on stderr that says what, where and the way out; exit 2; never a traceback."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import RunIbench, write_task
+from safetensors.torch import save_file
+
+Toy = Callable[[str], str]
+
+
+def refused(done: object, *told: str) -> None:
+    """Exit 2, nothing on stdout, one line of error that says all of ``told``."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ibench: error:")]  # type: ignore[attr-defined]
+    assert done.returncode == 2, done.stderr  # type: ignore[attr-defined]
+    assert done.stdout == ""  # type: ignore[attr-defined]
+    assert len(lines) == 1, done.stderr  # type: ignore[attr-defined]
+    assert "Traceback" not in done.stderr  # type: ignore[attr-defined]
+    for words in told:
+        assert words in lines[0], lines[0]
+
+
+def test_unknown_task(ibench: RunIbench, toy: Toy) -> None:
+    refused(ibench("run", "--task", "esc5", "--ckpt", toy("oracle")), "no task 'esc5'", "did you mean esc50?")
+
+
+def test_unknown_suite(ibench: RunIbench, toy: Toy) -> None:
+    refused(ibench("run", "--suite", "demos", "--ckpt", toy("oracle")), "no suite 'demos'", "did you mean demo?")
+
+
+def test_neither_task_nor_suite(ibench: RunIbench, toy: Toy) -> None:
+    refused(ibench("run", "--ckpt", toy("oracle")), "--task", "--suite")
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "told"),
+    [
+        (("kind: ", "knid: "), 3, "unknown key 'knid'; did you mean kind"),
+        (("version: 1", "version: one"), 2, "version"),
+        (("reader: folder", "reeder: folder"), 6, "dataset.reeder"),
+        (("query: image", "query: smell"), 4, "query"),
+        (("query: image", "query: text"), 1, "from a modality to text"),
+        (("prompts: lb_sound", "prompt: lb_sound"), 7, "protocols.ibench.prompt"),
+        (("path: colours", "path: ../colours"), 6, "inside the data root"),
+        (("path: colours", "path: /etc"), 6, "inside the data root"),
+        (("target: text", "target: [text"), 6, "not valid YAML"),
+    ],
+)
+def test_a_task_file_that_does_not_fit(
+    ibench: RunIbench, colours: Path, change: tuple[str, str], line: int, told: str
+) -> None:
+    colours.write_text(colours.read_text().replace(*change))
+    refused(ibench("tasks", "validate", colours), f"{colours}:{line}:", told)
+
+
+def test_a_task_file_that_is_not_there(ibench: RunIbench, tmp_path: Path) -> None:
+    refused(ibench("tasks", "validate", tmp_path / "no.yaml"), "no.yaml", "No such file")
+
+
+def test_unknown_reader_prompts_protocol_and_format(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
+    other = write_task(tmp_path / "x.yaml", "x", "image", "{reader: foldr, path: colours}")
+    refused(ibench("run", "--task", other, "--ckpt", toy("oracle")), "no reader 'foldr'", "folder")
+    run = ("run", "--task", colours, "--ckpt", toy("oracle"))
+    refused(ibench(*run, "--prompts", "clip8"), "no prompt set 'clip8'", "clip80")
+    refused(ibench(*run, "--protocol", "paper"), "no protocol 'paper'", "ibench")
+    refused(ibench(*run, "--device", "gpu"), "no device 'gpu'")
+    refused(ibench(*run, "--dtype", "fp8"), "no dtype 'fp8'")
+    assert ibench(*run).returncode == 0
+    refused(ibench("compare", tmp_path / "results", "--format", "html5"), "no format 'html5'")
+
+
+def test_missing_data_root(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
+    run = ("run", "--task", "esc50", "--ckpt", toy("oracle"), "--data-root")
+    refused(ibench(*run, tmp_path / "no"), "is not a folder", "github.com/karolpiczak/ESC-50")
+    refused(ibench(*run, tmp_path), "ESC-50-master", "not found", "github.com/karolpiczak/ESC-50", "CC BY-NC 3.0")
+
+
+def test_a_label_the_task_does_not_list(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    colours.write_text(colours.read_text() + "labels: [red, green]\n")
+    refused(
+        ibench("run", "--task", colours, "--ckpt", toy("oracle")), "blue/blue 0.png", "label 'blue'", "does not list"
+    )
+
+
+def test_a_label_listed_twice(ibench: RunIbench, colours: Path) -> None:
+    colours.write_text(colours.read_text() + "labels: [red, green, red]\n")
+    refused(ibench("tasks", "validate", colours), "listed twice: red")
+
+
+def test_an_empty_folder(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "empty" / "red").mkdir(parents=True)
+    task = write_task(tmp_path / "empty.yaml", "empty", "image", "{reader: folder, path: empty}")
+    refused(ibench("run", "--task", task, "--ckpt", toy("oracle")), "no image files", "<label>/<file>")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("", "no rows"),
+        ("path,label\n", "no rows"),
+        ("file,label\nlow.wav,low\n", "nothing in column 'path'"),
+        ("path,label\nlow.wav,\n", "nothing in column 'label'"),
+        ("path,label\n../../etc/passwd,low\n", "leaves the data root"),
+        ("path,label\n/etc/passwd,low\n", "leaves the data root"),
+        ("path,label,start\nlow.wav,low,soon\n", "needs seconds"),
+    ],
+)
+def test_a_manifest_that_does_not_fit(ibench: RunIbench, toy: Toy, tones: Path, table: str, told: str) -> None:
+    (tones.parent / "tones" / "tones.csv").write_text(table)
+    refused(ibench("run", "--task", tones, "--ckpt", toy("oracle")), "tones.csv", told)
+
+
+def test_a_checkpoint_that_is_not_there(ibench: RunIbench, colours: Path) -> None:
+    for reference in ("no.pt", "no_such.py:make", "ViT-B-32@no.pt"):
+        refused(ibench("run", "--task", colours, "--ckpt", reference), "not found")
+
+
+def test_a_checkpoint_of_an_unknown_kind(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    save_file({"blocks.0.weight": torch.zeros(3, 2), "head.bias": torch.zeros(2)}, tmp_path / "odd.safetensors")
+    refused(
+        ibench("run", "--task", colours, "--ckpt", "odd.safetensors"),
+        "blocks.0.weight (3, 2)", "head.bias (2,)", "ibench encoders",
+    )  # fmt: skip
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("x")
+    refused(ibench("run", "--task", colours, "--ckpt", "folder"), "notes.txt", "ibench encoders")
+
+
+def test_an_architecture_that_does_not_exist(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    refused(ibench("run", "--task", colours, "--ckpt", "ViT-B-33@w.safetensors"), "no model 'ViT-B-33'", "ViT-B-32")
+
+
+class Attack:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("touch attacked",)
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle"])
+def test_a_pickle_that_would_run_code_is_refused(ibench: RunIbench, colours: Path, tmp_path: Path, form: str) -> None:
+    if form == "torch":
+        torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Attack()}, tmp_path / "evil.pt")
+    else:
+        (tmp_path / "evil.pt").write_bytes(pickle.dumps({"a": Attack()}))
+    told = ("would run code", "system", "ibench convert") if form == "torch" else ("evil.pt",)
+    refused(ibench("run", "--task", colours, "--ckpt", "evil.pt"), *told)
+    refused(ibench("convert", "evil.pt", "new.safetensors"), "evil.pt")
+    assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.parametrize("name", ["cut.pt", "cut.safetensors"])
+def test_a_truncated_checkpoint(ibench: RunIbench, colours: Path, tmp_path: Path, name: str) -> None:
+    weights = {"layer.weight": torch.randn(64, 64)}
+    if name.endswith("pt"):
+        torch.save(weights, tmp_path / name)
+    else:
+        save_file(weights, tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    refused(ibench("run", "--task", colours, "--ckpt", name), name, "not a whole")
+
+
+def test_a_text_file_as_checkpoint(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.pt").write_text("this is no checkpoint")
+    refused(ibench("run", "--task", colours, "--ckpt", "notes.pt"), "notes.pt")
+    (tmp_path / "none.pt").write_bytes(b"")
+    refused(ibench("run", "--task", colours, "--ckpt", "none.pt"), "none.pt")
+
+
+def test_a_factory_without_its_function(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def make(device, dtype):\n    return 3\n")
+    run = ("run", "--task", colours, "--ckpt")
+    refused(ibench(*run, "mine.py"), "name the function")
+    refused(ibench(*run, "mine.py:build"), "no function 'build'")
+    refused(ibench(*run, "mine.py:make"), "returned int", "lacks card")
+
+
+def test_unreadable_samples_are_listed_and_the_rest_is_kept(
+    ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "colours" / "red" / "red 3.png"
+    broken.write_bytes(broken.read_bytes()[:150])
+    run = ("run", "--task", colours, "--ckpt", toy("oracle"))
+    refused(ibench(*run), "1 samples cannot be read", "red/red 3.png", "--max-unreadable is 0", "are kept")
+    allowed = ibench(*run, "--max-unreadable", 1)
+    assert allowed.returncode == 0, allowed.stderr
+    assert "the encoder was not opened" in allowed.stderr
+    assert "23 (of 24, 1 unreadable)" in allowed.stdout
+
+
+def test_a_sound_of_zero_length(ibench: RunIbench, toy: Toy, tones: Path) -> None:
+    soundfile.write(tones.parent / "tones" / "low.wav", np.zeros(0), 16000)
+    refused(ibench("run", "--task", tones, "--ckpt", toy("oracle")), "low.wav", "zero length")
+    (tones.parent / "tones" / "low.wav").write_bytes(b"")
+    refused(ibench("run", "--task", tones, "--ckpt", toy("oracle")), "low.wav")
+
+
+def test_a_segment_beyond_the_end(ibench: RunIbench, toy: Toy, tones: Path) -> None:
+    table = tones.parent / "tones" / "tones.csv"
+    table.write_text(table.read_text().replace(",0,1,all", ",7,8,all"))
+    refused(ibench("run", "--task", tones, "--ckpt", toy("oracle")), "no sound from 7 to 8 s")
+
+
+def test_missing_files_are_counted(ibench: RunIbench, toy: Toy, tones: Path) -> None:
+    (tones.parent / "tones" / "high.ogg").unlink()
+    done = ibench("run", "--task", tones, "--ckpt", toy("oracle"))
+    assert done.returncode == 0, done.stderr
+    assert "11 (1 missing)" in done.stdout
+
+
+def test_nan_embeddings_name_the_sample(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    refused(ibench("run", "--task", colours, "--ckpt", toy("nan")), "NaN", "colours image", ".png'")
+
+
+def test_a_modality_the_encoder_has_not(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    task = tmp_path / "depth.yaml"
+    task.write_text(colours.read_text().replace("query: image", "query: depth"))
+    from conftest import SUPPORT
+
+    run = ("--ckpt", f"{SUPPORT / 'toy_encoder.py'}:make_oracle")
+    refused(ibench("run", "--task", task, *run), "needs depth", "oracle has not")
+    suite = ibench("run", "--suite", "audio", "--task", colours, *run, "--data-root", tmp_path)
+    assert suite.returncode == 0, suite.stderr
+    assert "skipped: esc50" in suite.stderr
+    assert "colours" in suite.stdout
+
+
+def test_records_that_do_not_compare(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
+    run = ("run", "--task", colours, "--out")
+    assert ibench(*run, "a", "--ckpt", toy("oracle")).returncode == 0
+    next((tmp_path / "colours" / "red").iterdir()).unlink()
+    assert ibench(*run, "b", "--ckpt", toy("random")).returncode == 0
+    refused(ibench("compare", "a", "b"), "differ in samples", "n 23 and 24")
+    refused(ibench("compare", "nothing"), "no records")
+    (tmp_path / "other.json").write_text("{}")
+    refused(ibench("compare", "other.json"), "not an ibench record")

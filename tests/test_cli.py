@@ -1,0 +1,105 @@
+"""The command line as a user meets it: fast to start, tables that say what they should."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import RunIbench
+
+Toy = Callable[[str], str]
+
+
+def seconds_of(*arguments: str) -> float:
+    """The best of five runs: what the command needs, not what else the machine did."""
+
+    def once() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    return min(once() for _ in range(5))
+
+
+def test_help_and_tasks_start_fast() -> None:
+    bare = seconds_of("-c", "pass")
+    assert seconds_of("-m", "ibench", "--help") - bare < 0.2
+    assert seconds_of("-m", "ibench", "tasks") - bare < 0.6
+
+
+@pytest.mark.parametrize("command", [["--help"], ["tasks"], ["tasks", "show", "esc50"], ["run", "--help"]])
+def test_what_needs_no_torch_does_not_import_it(command: list[str]) -> None:
+    code = f"import sys; sys.argv = ['ibench', *{command!r}]\nfrom ibench.cli import main\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    pass\n"
+    code += "heavy = {'torch', 'numpy', 'pandas', 'transformers'} & set(sys.modules)\nassert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_tasks_lists_and_shows(ibench: RunIbench) -> None:
+    listed = ibench("tasks")
+    assert "spoken_digits_retrieval" in listed.stdout
+    assert "demo" in listed.stdout
+    assert {task["name"] for task in json.loads(ibench("tasks", "--json").stdout)} >= {"digits", "esc50"}
+    assert "imagebind-paper" in ibench("tasks", "show", "esc50").stdout
+
+
+def test_encoders_names_the_families(ibench: RunIbench) -> None:
+    listed = ibench("encoders").stdout
+    assert "open_clip" in listed
+    assert "file.py:function" in listed
+
+
+def test_compare_in_every_format(ibench: RunIbench, toy: Toy, colours: Path, tones: Path, tmp_path: Path) -> None:
+    for name in ("oracle", "random"):
+        done = ibench("run", "--task", f"{colours},{tones}", "--ckpt", toy(name), "--out", name)
+        assert done.returncode == 0, done.stderr
+    shown = {form: ibench("compare", "oracle", "random", "--format", form).stdout for form in FORMATS}
+    for form, text in shown.items():
+        assert "oracle" in text, form
+        assert "random" in text, form
+    rows = list(csv.DictReader(io.StringIO(shown["csv"])))
+    assert len(rows) == 4
+    assert {(row["encoder"], row["task"]): row["value"] for row in rows}["oracle", "tones"] == "1.0"
+    tones_row = next(row for row in json.loads(shown["json"]) if row["task"] == "tones")
+    assert tones_row["encoders"]["oracle"] == {**tones_row["encoders"]["oracle"], "value": 1.0, "emergent": True}
+    assert r"\toprule" in shown["latex"]
+    assert shown["markdown"].startswith("| task")
+    assert "◇" in shown["table"]
+
+
+FORMATS = ("table", "markdown", "csv", "latex", "json")
+
+
+def test_leaderboard_ranks_the_complete_and_tells_what_it_left_out(
+    ibench: RunIbench, toy: Toy, colours: Path, tones: Path, tmp_path: Path
+) -> None:
+    for name in ("random", "oracle"):
+        ibench("run", "--task", f"{colours},{tones}", "--ckpt", toy(name))
+    ibench("run", "--task", colours, "--ckpt", toy("constant"), "--limit", 5)
+    page = tmp_path / ibench("leaderboard", "results", "--out", "board").stdout.strip()
+    text = page.read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["oracle", "random", "*chance*"]
+    assert "**100.0**" in lines[2]
+    assert "◇" in lines[2]
+    assert "constant on colours (ibench): limited to 5 samples" in text
+
+
+def test_an_encoder_name_cannot_break_the_page(tmp_path: Path, colours: Path) -> None:
+    from toy_encoder import make_oracle
+
+    import ibench
+    from ibench.report.leaderboard import page_of
+
+    encoder = make_oracle("cpu", "fp32")
+    encoder.card = encoder.card.model_copy(update={"name": "<script>alert(1)</script> | **x**"})  # type: ignore[misc]
+    page = page_of(ibench.evaluate(encoder, [colours]))
+    assert "<script" not in page
+    assert "\\| \\*\\*x\\*\\*" in page
