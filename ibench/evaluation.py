@@ -131,6 +131,7 @@ def record_of(
             family=card.family,
             checkpoint_sha256=card.checkpoint_sha256,
             trained_pairs=card.trained_pairs,
+            preprocessing=card.preprocessing,
             dim=next(iter(embeddings.values())).vectors.shape[1],
             licence=card.licence,
         ),

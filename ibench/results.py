@@ -29,6 +29,7 @@ class EncoderIdentity(BaseModel):
     family: str
     checkpoint_sha256: str | None
     trained_pairs: tuple[tuple[Modality, Modality], ...]
+    preprocessing: dict[Modality, str]
     dim: int
     licence: str
 

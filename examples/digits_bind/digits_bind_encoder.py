@@ -52,10 +52,8 @@ class DigitsBind:
         self._towers.eval().requires_grad_(False).to(self._device, dtype)
 
     def preprocess(self, modality: Modality, views: Views) -> Preprocess:
-        """A function of `digits_bind_model`: raw sample → tensor [1, ...]."""
+        """A function of `digits_bind_model`: raw sample → tensor [1, ...]; its one view is the same in any protocol."""
         _require(modality)
-        if views:
-            raise IbenchError(f"digits-bind: one view of every sample, it cannot make the views {dict(views)}")
         return FRONT_ENDS[modality]
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:

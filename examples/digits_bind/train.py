@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from digits_bind_model import (
     FRAMES,
     MELS,
@@ -46,6 +45,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, grid_sample, normalize
 
+from ibench.prompts import load_prompts
+
 HERE = Path(__file__).parent
 
 TRAINING_IMAGES = 1_000
@@ -71,7 +72,7 @@ OPENINGS = (
     "a blurry drawing of a", "we see the symbol", "the next character is", "an example of class", "that says",
 )  # fmt: skip
 CLOSINGS = ("", ".", "!", " in ink.", " on paper.", " by hand", ", written.", " from a form", ", enlarged.", " again.")
-"""A training caption is an opening, a digit word and a closing: 200 kinds, none of them in prompts.yaml."""
+"""A training caption is an opening, a digit word and a closing: 200 kinds, none of them a prompt of the tasks."""
 
 
 def main() -> None:
@@ -232,8 +233,8 @@ def _span(count: int, length: int, widest: int) -> Tensor:
 
 @torch.no_grad()
 def report(side: str, model: nn.ModuleDict, query: str, inputs: Tensor, labels: Tensor) -> None:
-    """Print the zero-shot top-1 of ``query`` → text, with the mean of prompts.yaml's templates for each word."""
-    templates = yaml.safe_load((HERE / "prompts.yaml").read_text())["templates"]
+    """Print the zero-shot top-1 of ``query`` → text, with the mean of ibench's digits prompts for each word."""
+    templates = load_prompts("digits").resolved()
     texts = torch.cat([text_tensor(template.format(word)) for word in WORDS for template in templates])
     classes = normalize(normalize(model["text"](texts), dim=1).reshape(10, len(templates), -1).mean(dim=1), dim=1)
     queries = torch.cat([normalize(model[query](part), dim=1) for part in torch.split(inputs, 256)])

@@ -52,4 +52,7 @@ class Job:
 
 def unique(jobs: Iterable[Job]) -> list[Job]:
     """The jobs without those whose result another one gives as well, in order."""
-    return list({job.key: job for job in jobs}.values())
+    first: dict[str, Job] = {}
+    for job in jobs:
+        first.setdefault(job.key, job)
+    return list(first.values())
