@@ -167,8 +167,6 @@ def test_what_it_does_not_know_is_refused_in_one_line(encoder: DigitsBind) -> No
         encoder.preprocess(Modality.DEPTH, {})
     with pytest.raises(IbenchError, match="no imu tower"):
         encoder.encode(Modality.IMU, torch.zeros(1, 6, 10))
-    with pytest.raises(IbenchError, match="one view"):
-        encoder.preprocess(Modality.AUDIO, {"clips": 3})
     with pytest.raises(IbenchError, match="no dtype 'int8'"):
         make_encoder(dtype="int8")
 
