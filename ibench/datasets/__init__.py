@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,16 +16,15 @@ __all__ = ["Dataset", "Item", "open_dataset"]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
-    """The samples of a task, from under ``data_root`` (or ``$IBENCH_DATA``), else from its pinned hub copy.
+    """The samples of a task, from under ``data_root``, else from its pinned hub copy.
 
     Raises IbenchError when there is no copy to read, with where to get one.
     """
     reader = _reader(spec)
-    chosen = data_root or (Path(os.environ["IBENCH_DATA"]) if os.environ.get("IBENCH_DATA") else None)
-    if spec.dataset.reader == "digits_bind":
-        return reader.read(spec, bundled("digits_bind"))
-    if chosen is not None:
-        return reader.read(spec, _locate(spec, chosen, reader.marker))
+    if reader.bundled:
+        return reader.read(spec, bundled(reader.bundled))
+    if data_root is not None:
+        return reader.read(spec, _locate(spec, data_root, reader.marker))
     if spec.dataset.hub is not None:
         from ibench.datasets import hub
 
@@ -36,10 +34,11 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A reader module: its ``read(spec, place)``, and the file that tells its folder, where it has one."""
+    """A reader module: its ``read(spec, place)``; a file that tells its folder; the bundled data it reads."""
 
     read: Callable[[TaskSpec, Path], Dataset]
     marker: str
+    bundled: str
 
 
 def _reader(spec: TaskSpec) -> _Reader:
@@ -48,7 +47,7 @@ def _reader(spec: TaskSpec) -> _Reader:
     if name not in known:
         raise IbenchError(f"{spec.name}: no reader '{name}'; {did_you_mean(name, known)}")
     module = import_module(f"ibench.datasets.{name}")
-    return _Reader(module.read, getattr(module, "MARKER", ""))
+    return _Reader(module.read, getattr(module, "MARKER", ""), getattr(module, "BUNDLED", ""))
 
 
 def _locate(spec: TaskSpec, data_root: Path, marker: str) -> Path:

@@ -20,6 +20,7 @@ from ibench.datasets.base import Dataset, Item
 from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
+BUNDLED = "digits_bind"
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TRAINED_ON = 1000
 

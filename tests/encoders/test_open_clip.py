@@ -18,8 +18,6 @@ from ibench.encoders.base import Encoder
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 
-NAME = "RN50"
-
 
 @pytest.fixture(scope="module")
 def model() -> torch.nn.Module:
@@ -38,10 +36,8 @@ def files(model: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> P
     torch.save({"epoch": 3, "name": "run", "state_dict": training, "optimizer": {"state": {}}}, root / "epoch_3.pt")
     folder = root / "folder"
     folder.mkdir()
-    config = {
-        "model_cfg": open_clip.get_model_config("ViT-S-32-alt"),
-        "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3},
-    }
+    look = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    config = {"model_cfg": open_clip.get_model_config("ViT-S-32-alt"), "preprocess_cfg": look}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file({key: tensor.contiguous() for key, tensor in weights.items()}, folder / "open_clip_model.safetensors")
     return root
@@ -111,9 +107,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_keys(files: Path, model: t
         open_checkpoint(str(tmp_path / "odd.pt"), "cpu", "fp32")
 
 
-def test_an_ambiguous_activation_is_named(
-    model: torch.nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_ambiguous_activation_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     big = open_clip.create_model("ViT-B-32", load_weights=False)
     torch.save(big.state_dict(), tmp_path / "b32.pt")

@@ -63,7 +63,7 @@ def test_a_part_is_the_same_as_the_slice_of_the_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"not a sound at all" * 50])
 def test_what_is_no_sound(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(data)
-    with pytest.raises(UnreadableSample, match="a.wav"):
+    with pytest.raises(UnreadableSample, match=r"a\.wav"):
         read_audio(tmp_path / "a.wav")
 
 
@@ -117,5 +117,5 @@ def test_an_image_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    with pytest.raises(UnreadableSample, match="bomb.png"):
+    with pytest.raises(UnreadableSample, match=r"bomb\.png"):
         read_image(tmp_path / "bomb.png")
