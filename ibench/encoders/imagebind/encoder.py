@@ -120,11 +120,14 @@ def load(
     for tower in heads or {}:
         if tower not in HEAD_WIDTHS:
             raise IbenchError(f"heads: ImageBind has no tower {tower!r}; {did_you_mean(tower, HEAD_WIDTHS)}")
-    opened = load_towers(state_dict, device, dtype, heads or {})
+    try:
+        opened = load_towers(state_dict, device, dtype, heads or {})
+    except IbenchError as error:
+        raise IbenchError(f"{name}: {error}") from error
     shapes = {tower: shape for tower, (shape, _) in opened.items()}
     dims = {shape.dim for shape in shapes.values()}
     if len(dims) != 1:
-        raise IbenchError(f"not an ImageBind checkpoint: its towers embed in {sorted(dims) or 'no'} dimensions")
+        raise IbenchError(f"{name}: its towers embed in {sorted(dims) or 'no'} dimensions")
     modalities = tuple(modality for modality, tower in TOWER_OF.items() if tower in shapes)
     card = Card(
         name=name,
