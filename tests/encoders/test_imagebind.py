@@ -1,0 +1,332 @@
+"""ImageBind against golden outputs of the reference (tests/parity), and the laws it keeps."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+from ibench.encoders.imagebind import ImageBind, load, recognise
+from ibench.encoders.imagebind.clips import clip_starts, clips_to_cover
+from ibench.errors import IbenchError, UnreadableSample
+from ibench.modalities import DepthMap, ImuWindow, Modality, Waveform
+
+sys.path.insert(0, str(Path(__file__).parent))
+import imagebind_samples as samples
+
+GOLDENS = Path(__file__).parent / "goldens" / "imagebind.safetensors"
+INPUTS = {
+    "image": lambda: samples.noise("image", 3, 3, 224, 224),
+    "video": lambda: samples.noise("video", 2, 3, 2, 224, 224),
+    "text": samples.token_ids,
+    "audio": lambda: samples.noise("audio", 3, 1, 128, 204),
+    "depth": lambda: samples.noise("depth", 3, 1, 224, 224),
+    "thermal": lambda: samples.noise("thermal", 3, 1, 224, 224),
+    "imu": lambda: samples.noise("imu", 3, 6, 2000),
+}
+CPU = torch.device("cpu")
+
+
+def golden(name: str) -> Tensor:
+    with safe_open(GOLDENS, "pt") as file:
+        return file.get_tensor(name)
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def opened(state_dict: Mapping[str, Tensor], **options: object) -> ImageBind:
+    settings: dict[str, object] = {"name": "small", "device": CPU, "dtype": torch.float32, "checkpoint_sha256": None}
+    return load(state_dict, **(settings | options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    with safe_open(GOLDENS, "pt") as file:
+        shapes = json.loads(file.metadata()["shapes"])
+    return samples.random_weights({key: tuple(shape) for key, shape in shapes.items()})
+
+
+@pytest.fixture(scope="module")
+def encoder(weights: dict[str, Tensor]) -> ImageBind:
+    return opened(weights)
+
+
+class Frames:
+    """A video whose frames are already in memory."""
+
+    def __init__(self, frames: NDArray[np.uint8], rate: float) -> None:
+        self.stack, self.seconds = frames, len(frames) / rate
+        self.frame_times = [number / rate for number in range(len(frames))]
+        self.asked: list[float] = []
+
+    def frames(self, times: list[float]) -> NDArray[np.uint8]:
+        self.asked += times
+        return self.stack[[self.frame_times.index(time) for time in times]]
+
+
+# Parity with the reference
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_tower_equals_the_reference(encoder: ImageBind, name: str) -> None:
+    assert difference(encoder.encode(Modality(name), INPUTS[name]()), golden(f"tower/{name}")) <= 1e-5
+
+
+@pytest.mark.parametrize("name", samples.PICTURES)
+def test_the_image_front_end_equals_the_reference(encoder: ImageBind, name: str) -> None:
+    view = encoder.preprocess(Modality.IMAGE, {})(samples.picture(name))
+    assert view.shape == (1, 3, 224, 224)
+    assert difference(samples.sample(view), golden(f"front/image/{name}")) <= 1e-5
+
+
+@pytest.mark.parametrize("rule", ["3", "cover"])
+@pytest.mark.parametrize("name", samples.SOUNDS)
+def test_the_audio_front_end_equals_the_reference(encoder: ImageBind, name: str, rule: str) -> None:
+    front_end = encoder.preprocess(Modality.AUDIO, {"clips": 3} if rule == "3" else {})
+    views = front_end(Waveform(*samples.sound(name)))
+    assert views.shape[1:] == (1, 128, 204)
+    assert difference(samples.sample(views), golden(f"front/audio/{name}/{rule}")) <= 1e-5
+
+
+@pytest.mark.parametrize("name", samples.VIDEOS)
+def test_the_video_front_end_equals_the_reference(encoder: ImageBind, name: str) -> None:
+    views = encoder.preprocess(Modality.VIDEO, {})(Frames(samples.video_frames(name), samples.VIDEOS[name][1]))
+    assert views.shape == (15, 3, 2, 224, 224)
+    assert difference(samples.sample(views, step=997), golden(f"front/video/{name}")) <= 1e-5
+
+
+def test_token_ids_equal_the_reference(weights: dict[str, Tensor]) -> None:
+    front_end = opened(_with_the_vocabulary_of_clip(weights)).preprocess(Modality.TEXT, {})
+    assert torch.equal(torch.cat([front_end(text) for text in samples.TEXTS]), golden("front/text").long())
+
+
+# Laws of the towers
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_embeddings_are_unit_vectors_whatever_the_batch(encoder: ImageBind, name: str) -> None:
+    batch = INPUTS[name]()
+    together = encoder.encode(Modality(name), batch)
+    alone = torch.cat([encoder.encode(Modality(name), view.unsqueeze(0)) for view in batch])
+    assert together.dtype == torch.float32
+    assert torch.allclose(together.norm(dim=-1), torch.ones(len(batch)), atol=1e-6)
+    assert difference(alone, together) <= 1e-5
+
+
+def test_a_still_image_is_a_clip_of_two_equal_frames(encoder: ImageBind) -> None:
+    image = INPUTS["image"]()
+    clip = image.unsqueeze(2).repeat(1, 1, 2, 1, 1)
+    assert difference(encoder.encode(Modality.IMAGE, image), encoder.encode(Modality.VIDEO, clip)) <= 1e-5
+
+
+def test_padding_after_the_end_token_changes_nothing(encoder: ImageBind) -> None:
+    ids = samples.token_ids()
+    padded = encoder.encode(Modality.TEXT, ids)  # its last prompt fills the context, so nothing is trimmed
+    assert difference(encoder.encode(Modality.TEXT, ids[:1]), padded[:1]) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near_single(weights: dict[str, Tensor], encoder: ImageBind, dtype: torch.dtype) -> None:
+    halved = opened(weights, dtype=dtype)
+    for name, batch in INPUTS.items():
+        vectors = halved.encode(Modality(name), batch())
+        assert vectors.dtype == torch.float32
+        cosines = (vectors * encoder.encode(Modality(name), batch())).sum(dim=-1)
+        assert cosines.min() > 0.998, name
+
+
+def test_a_batch_of_another_shape_is_refused(encoder: ImageBind) -> None:
+    with pytest.raises(IbenchError, match=r"ImageBind audio: a batch of shape \(2, 128, 204\), each view is \(1, 128"):
+        encoder.encode(Modality.AUDIO, torch.zeros(2, 128, 204))
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_is_recognised_by_its_keys(weights: dict[str, Tensor]) -> None:
+    assert recognise({key: tuple(value.shape) for key, value in weights.items()})
+    assert not recognise({"visual.conv1.weight": (768, 3, 16, 16), "modality_trunks.touch.blocks.0.norm_1.bias": (8,)})
+
+
+def test_the_card_says_what_was_trained(encoder: ImageBind) -> None:
+    card = encoder.card
+    assert (card.family, card.dim, card.licence) == ("imagebind", samples.DIM, "CC BY-NC 4.0")
+    assert set(card.modalities) == set(Modality) == set(card.preprocessing)
+    assert not card.emergent(Modality.AUDIO, Modality.VIDEO)
+    assert not card.emergent(Modality.TEXT, Modality.IMAGE)
+    assert card.emergent(Modality.AUDIO, Modality.TEXT)
+    assert card.emergent(Modality.DEPTH, Modality.THERMAL)
+
+
+def test_a_checkpoint_may_hold_some_of_the_towers(weights: dict[str, Tensor], encoder: ImageBind) -> None:
+    part = opened({key: value for key, value in weights.items() if ".audio." in key or ".text." in key})
+    assert part.card.modalities == (Modality.TEXT, Modality.AUDIO)
+    assert part.card.trained_pairs == ()
+    batch = INPUTS["audio"]()
+    assert torch.equal(part.encode(Modality.AUDIO, batch), encoder.encode(Modality.AUDIO, batch))
+    with pytest.raises(IbenchError, match="has no vision tower, so no video; it has text, audio"):
+        part.preprocess(Modality.VIDEO, {})
+
+
+def test_missing_unexpected_and_misshapen_keys_are_named(weights: dict[str, Tensor]) -> None:
+    broken = dict(weights)
+    for key in [key for key in weights if key.startswith("modality_trunks.imu.blocks.1.")]:
+        broken[key.replace("modality_trunks.imu", "modality_trunks.smell")] = broken.pop(key)
+    broken["modality_trunks.imu.blocks.1.norm_1.bias"] = torch.zeros(3)
+    with pytest.raises(IbenchError) as caught:
+        opened(broken)
+    message = str(caught.value)
+    assert message.startswith("small: not a whole ImageBind checkpoint (")
+    assert "13 missing: modality_trunks.imu.blocks.1.norm_1.weight, modality_trunks.imu.blocks.1." in message
+    assert "14 unexpected: modality_trunks.smell.blocks.1." in message
+    assert "1 misshapen: modality_trunks.imu.blocks.1.norm_1.bias (3,) instead of (128,)" in message
+    assert message.count("modality_trunks.smell") == 5
+
+
+def test_sizes_cannot_be_read_off_a_missing_key(weights: dict[str, Tensor]) -> None:
+    broken = weights_without(weights, "modality_heads.vision.2.weight")
+    with pytest.raises(IbenchError, match=r"1 missing: modality_heads\.vision\.2\.weight"):
+        opened(broken)
+
+
+def test_keys_no_embedding_depends_on_may_be_absent(weights: dict[str, Tensor]) -> None:
+    opened(weights_without(weights, "text.mask", "log_logit_scale"))
+
+
+def test_other_sizes_need_the_number_of_heads(weights: dict[str, Tensor]) -> None:
+    audio = {key: value for key, value in weights.items() if ".audio." in key}
+    assert opened(audio).shapes["audio"].heads == 2
+    assert opened(audio, heads={"audio": 8}).shapes["audio"].heads == 8
+    with pytest.raises(IbenchError, match="7 heads do not divide its width 128"):
+        opened(audio, heads={"audio": 7})
+    with pytest.raises(IbenchError, match="did you mean audio"):
+        opened(audio, heads={"audi": 2})
+    audio["modality_heads.audio.2.weight"] = torch.zeros(samples.DIM, 100)
+    with pytest.raises(IbenchError, match="100 is no multiple of the published head width 64"):
+        opened(audio)
+
+
+def test_towers_of_different_spaces_are_refused(weights: dict[str, Tensor]) -> None:
+    split = dict(weights)
+    split["modality_heads.imu.3.weight"] = weights["modality_heads.imu.3.weight"][:16]
+    with pytest.raises(IbenchError, match=r"its towers embed in \[16, 32\] dimensions"):
+        opened(split)
+
+
+# Laws of the front ends
+
+
+def test_front_ends_are_picklable(encoder: ImageBind) -> None:
+    for modality in set(Modality) - {Modality.TEXT}:
+        front_end = encoder.preprocess(modality, {})
+        assert pickle.loads(pickle.dumps(front_end)) == front_end
+
+
+@pytest.mark.parametrize(("seconds", "clips"), [(0.7, 1), (2.0, 1), (2.1, 2), (5.0, 3), (10.0, 5), (30.0, 15)])
+def test_clips_cover_the_recording(encoder: ImageBind, seconds: float, clips: int) -> None:
+    waveform = Waveform(np.zeros((1, round(seconds * 16_000)), np.float32), 16_000)
+    assert clips_to_cover(seconds) == clips
+    assert encoder.preprocess(Modality.AUDIO, {})(waveform).shape == (clips, 1, 128, 204)
+
+
+def test_clips_are_spread_to_the_end() -> None:
+    assert clip_starts(5.0, 3) == [0, 1.5, 3]
+    assert clip_starts(10.0, 3) == [0, 4, 8]
+    assert clip_starts(0.7, 3) == [0, 0, 0]
+    assert clip_starts(5.0, 1) == [0]
+
+
+@pytest.mark.parametrize(
+    ("modality", "views", "message"),
+    [
+        (Modality.AUDIO, {"clip": 3}, "unknown 'clip'; did you mean clips?"),
+        (Modality.AUDIO, {"clips": 0}, "clips is 0, must be cover or a whole number from 1"),
+        (Modality.AUDIO, {"clips": True}, "clips is True"),
+        (Modality.VIDEO, {"crops": 2}, "crops is 2, must be 1 or 3"),
+        (Modality.VIDEO, {"clips": "cover"}, "clips is 'cover'"),
+        (Modality.DEPTH, {"variant": "metres"}, "variant is 'metres', must be omnivore_raw"),
+        (Modality.IMAGE, {"crops": 3}, "ImageBind image views: unknown 'crops'"),
+    ],
+)
+def test_unknown_views_are_refused(
+    encoder: ImageBind, modality: Modality, views: dict[str, object], message: str
+) -> None:
+    with pytest.raises(IbenchError) as caught:
+        encoder.preprocess(modality, views)
+    assert message in str(caught.value)
+
+
+def test_sound_shorter_than_a_frame_is_unreadable(encoder: ImageBind) -> None:
+    with pytest.raises(UnreadableSample, match=r"20\.0 ms of sound"):
+        encoder.preprocess(Modality.AUDIO, {})(Waveform(np.zeros((1, 320), np.float32), 16_000))
+
+
+def test_the_audio_front_end_leaves_its_sample_alone(encoder: ImageBind) -> None:
+    waveform = Waveform(*samples.sound("mono-16k-5s"))
+    before = waveform.samples.copy()
+    encoder.preprocess(Modality.AUDIO, {})(waveform)
+    assert np.array_equal(waveform.samples, before)
+
+
+def test_only_the_frames_needed_are_decoded(encoder: ImageBind) -> None:
+    video = Frames(samples.video_frames("short"), 10.0)  # 0.9 s: five times the same clip
+    views = encoder.preprocess(Modality.VIDEO, {"crops": 1})(video)
+    assert video.asked == [0.0, 0.8]
+    assert torch.equal(views, views[:1].expand(5, -1, -1, -1, -1))
+
+
+def test_disparity_of_flat_depth_is_known(encoder: ImageBind) -> None:
+    front_end = encoder.preprocess(Modality.DEPTH, {})
+    view = front_end(DepthMap(np.full((530, 730), 2.0, np.float32), focal=530.0, baseline=0.075))
+    expected = (0.075 * 530 / 16 / 75 - 0.0418) / 0.0295
+    assert view.shape == (1, 1, 224, 224)
+    assert torch.allclose(view, torch.full_like(view, expected), atol=1e-5)
+    missing = front_end(DepthMap(np.array([[0.0, np.nan]] * 2, np.float32), focal=530.0, baseline=0.075))
+    assert torch.allclose(missing, torch.full_like(missing, (1 - 0.0418) / 0.0295), atol=1e-4)
+
+
+def test_thermal_images_are_grey_and_not_normalised(encoder: ImageBind) -> None:
+    front_end = encoder.preprocess(Modality.THERMAL, {})
+    assert torch.equal(front_end(Image.new("RGB", (300, 500), "white")), torch.ones(1, 1, 224, 224))
+    with pytest.raises(UnreadableSample, match="8-bit"):
+        front_end(Image.new("I;16", (300, 500)))
+
+
+def test_imu_windows_are_resampled_in_time(encoder: ImageBind) -> None:
+    front_end = encoder.preprocess(Modality.IMU, {})
+    ready = samples.noise("imu", 6, 2000).numpy()
+    assert np.array_equal(front_end(ImuWindow(ready, 400.0)).numpy()[0], ready)
+    doubled = front_end(ImuWindow(ready[:, ::2], 200.0)).numpy()[0]
+    assert np.allclose(doubled[:, ::2], ready[:, ::2])
+    assert not front_end(ImuWindow(np.full((6, 10), np.nan, np.float32), 200.0)).any()
+    with pytest.raises(UnreadableSample, match=r"\(3, 10\)"):
+        front_end(ImuWindow(np.zeros((3, 10), np.float32), 200.0))
+
+
+def test_a_foreign_vocabulary_has_no_text_front_end(encoder: ImageBind) -> None:
+    with pytest.raises(IbenchError, match="a text tower of 600 tokens"):
+        encoder.preprocess(Modality.TEXT, {})
+
+
+def weights_without(weights: Mapping[str, Tensor], *endings: str) -> dict[str, Tensor]:
+    return {key: value for key, value in weights.items() if not key.endswith(endings)}
+
+
+def _with_the_vocabulary_of_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    text = {key: value for key, value in weights.items() if ".text." in key}
+    words = "modality_preprocessors.text.token_embedding.weight"
+    return text | {words: torch.zeros(49_408, text[words].shape[1])}
