@@ -69,7 +69,7 @@ def measure(tower: str, folder: Path, options: argparse.Namespace) -> dict[str, 
     save_file({"batch": batch}, folder / "batch.safetensors")
     with Reference(tower, folder, options) as reference:
         weights = load_file(folder / "weights.safetensors")
-        common: dict[str, Any] = {"name": tower, "device": torch.device("cpu"), "checkpoint_sha256": None}
+        common: dict[str, Any] = {"name": tower, "device": torch.device("cpu")}
         single = load(weights, dtype=torch.float32, **common)
         half = load(weights, dtype=torch.bfloat16, **common)
         turns: dict[str, Callable[[], object]] = {

@@ -15,6 +15,7 @@ from ibench import results
 from ibench.comparison import Comparison, comparison
 from ibench.datasets import open_dataset
 from ibench.encoders import Checkpoint, Encoder, open_checkpoint
+from ibench.encoders.base import DTYPES
 from ibench.engine.encode import Progress, encode_missing
 from ibench.engine.plan import Job, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
@@ -26,7 +27,6 @@ from ibench.results import Record
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import TaskSpec, load_task, task_path
 
-DTYPES = ("fp32", "bf16", "fp16")
 _WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
 
 

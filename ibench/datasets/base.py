@@ -12,6 +12,7 @@ from ibench.errors import IbenchError
 from ibench.hashing import file_digests, sha256_lines, sha256_text
 from ibench.media.audio import read_audio
 from ibench.media.image import read_image
+from ibench.media.video import read_video
 from ibench.modalities import Modality, RawSample
 
 
@@ -88,13 +89,16 @@ def file_decoder(
         return partial(read_audio, source, start, end)
     if modality in (Modality.IMAGE, Modality.THERMAL):
         return partial(read_image, source)
-    raise IbenchError(f"the generic readers cannot decode {modality} files; known: audio, image, thermal")
+    if modality is Modality.VIDEO:
+        return partial(read_video, source)
+    raise IbenchError(f"the generic readers cannot decode {modality} files; known: audio, image, thermal, video")
 
 
 EXTENSIONS: Mapping[Modality, frozenset[str]] = {
     Modality.IMAGE: frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}),
     Modality.THERMAL: frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}),
     Modality.AUDIO: frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus", ".webm", ".mp4"}),
+    Modality.VIDEO: frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"}),
 }
 """The file names a modality's files may end in, lower case; the content decides how they are decoded."""
 

@@ -15,6 +15,9 @@ from ibench.modalities import Modality, RawSample
 Preprocess: TypeAlias = Callable[[RawSample], Tensor]
 """A picklable function: raw sample → tensor [views, ...]. It runs in decode workers, on the CPU."""
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What ``--dtype`` may be; towers run in it, embeddings always come out in float32."""
+
 Views: TypeAlias = Mapping[str, Any]
 """How a protocol wants samples of one modality cut into views, e.g. ``{"clips": 3}``; empty: the family's own rule."""
 

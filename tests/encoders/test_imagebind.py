@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import sys
@@ -16,8 +17,10 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from ibench.encoders.imagebind import ImageBind, load, recognise
+from ibench.api import evaluate
+from ibench.encoders.imagebind import ImageBind, load
 from ibench.encoders.imagebind.clips import clip_starts, clips_to_cover
+from ibench.encoders.imagebind.layout import has_towers
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import DepthMap, ImuWindow, Modality, Waveform
 
@@ -49,7 +52,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def opened(state_dict: Mapping[str, Tensor], **options: object) -> ImageBind:
-    settings: dict[str, object] = {"name": "small", "device": CPU, "dtype": torch.float32, "checkpoint_sha256": None}
+    settings: dict[str, object] = {"name": "small", "device": CPU, "dtype": torch.float32}
     return load(state_dict, **(settings | options))  # type: ignore[arg-type]
 
 
@@ -158,8 +161,8 @@ def test_a_batch_of_another_shape_is_refused(encoder: ImageBind) -> None:
 
 
 def test_a_checkpoint_is_recognised_by_its_keys(weights: dict[str, Tensor]) -> None:
-    assert recognise({key: tuple(value.shape) for key, value in weights.items()})
-    assert not recognise({"visual.conv1.weight": (768, 3, 16, 16), "modality_trunks.touch.blocks.0.norm_1.bias": (8,)})
+    assert has_towers({key: tuple(value.shape) for key, value in weights.items()})
+    assert not has_towers({"visual.conv1.weight": (768, 3, 16, 16), "modality_trunks.touch.blocks.0.norm_1.bias": (8,)})
 
 
 def test_the_card_says_what_was_trained(encoder: ImageBind) -> None:
@@ -330,3 +333,19 @@ def _with_the_vocabulary_of_clip(weights: Mapping[str, Tensor]) -> dict[str, Ten
     text = {key: value for key, value in weights.items() if ".text." in key}
     words = "modality_preprocessors.text.token_embedding.weight"
     return text | {words: torch.zeros(49_408, text[words].shape[1])}
+
+
+def test_a_file_of_that_layout_runs(weights: dict[str, Tensor], tmp_path: Path, tones: Path) -> None:
+    """What `ibench run --ckpt imagebind_huge.pth` does, in small: recognised by its keys, emergence computed."""
+    whole = weights | _with_the_vocabulary_of_clip(weights)
+    whole["modality_preprocessors.text.token_embedding.weight"].normal_(generator=torch.Generator().manual_seed(0))
+    file = tmp_path / "any name.pth"
+    torch.save(whole, file)
+    (record,) = evaluate(file, [tones])
+    assert (record.encoder.family, record.encoder.name, record.emergent) == ("imagebind", "any name", True)
+    assert record.encoder.checkpoint_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert 0 <= record.score.value <= 1
+    del whole["modality_trunks.audio.blocks.0.norm_1.bias"]
+    torch.save(whole, file)
+    with pytest.raises(IbenchError, match=r"modality_trunks\.audio\.blocks\.0\.norm_1\.bias"):
+        evaluate(file, [tones])

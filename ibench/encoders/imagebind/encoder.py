@@ -108,7 +108,6 @@ def load(
     name: str,
     device: torch.device,
     dtype: torch.dtype,
-    checkpoint_sha256: str | None,
     heads: Mapping[str, int] | None = None,
 ) -> ImageBind:
     """Open an ImageBind state dict, whole or only some towers of it, with weights in ``dtype`` on ``device``.
@@ -136,7 +135,6 @@ def load(
         dim=dims.pop(),
         trained_pairs=tuple(pair for pair in TRAINED_PAIRS if set(pair) <= set(modalities)),
         preprocessing={modality: _in_words(modality, shapes[TOWER_OF[modality]]) for modality in modalities},
-        checkpoint_sha256=checkpoint_sha256,
         licence=LICENCE,
     )
     return ImageBind(card, {tower: module for tower, (_, module) in opened.items()}, shapes, device, dtype)

@@ -39,7 +39,7 @@ _BLOCK = re.compile(r"modality_trunks\.(\w+)\.blocks\.(\d+)\.")
 _UNUSED = re.compile(r"modality_preprocessors\.text\.mask|modality_postprocessors\.\w+\.1\.log_logit_scale")
 
 
-def recognise(keys_and_shapes: Shapes) -> bool:
+def has_towers(keys_and_shapes: Shapes) -> bool:
     """Whether these are the keys of an ImageBind checkpoint: the trunk of at least one tower is among them."""
     return any(match and match[1] in HEAD_WIDTHS for match in map(_BLOCK.match, keys_and_shapes))
 
