@@ -24,6 +24,7 @@ from ibench.modalities import Modality, RawSample
 FAMILIES = (
     Family("open_clip", "image, text", "keys and shapes of a built-in architecture", "logs/checkpoints/epoch_32.pt"),
     Family("open_clip", "image, text", "the architecture before @", "ViT-B-32@weights.safetensors"),
+    Family("open_clip", "image, text", "published weights after @, downloaded", "ViT-B-32@laion2b_s34b_b79k"),
     Family("open_clip", "image, text", "open_clip_config.json in the folder", "path/to/folder"),
 )
 
@@ -108,9 +109,33 @@ def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
 def _named(name: str, file: Path, source: Source) -> Opening:
     if name not in open_clip.list_models():
         raise IbenchError(f"open_clip has no model '{name}'; {did_you_mean(name, open_clip.list_models())}")
-    if not file.is_file():
-        raise IbenchError(f"checkpoint '{file}' of {name} not found")
-    return Opening(lambda: _load(name, name, read_weights(file), source), lambda: [file])
+    if file.is_file():
+        return Opening(lambda: _load(name, name, read_weights(file), source), lambda: [file])
+    if str(file) in open_clip.list_pretrained_tags_by_model(name):
+        return _published(name, str(file), source)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    raise IbenchError(
+        f"'{file}' not found: neither a file nor published weights of {name}; {did_you_mean(str(file), tags)}"
+    )
+
+
+def _published(name: str, tag: str, source: Source) -> Opening:
+    """Weights that open_clip lists for an architecture, downloaded once into the cache of the Hugging Face hub."""
+    settings = open_clip.get_pretrained_cfg(name, tag)
+    if bool(settings.get("quick_gelu")) != bool(open_clip.get_model_config(name).get("quick_gelu")):
+        raise IbenchError(
+            f"{name}@{tag}: these weights were trained with {'QuickGELU' if settings.get('quick_gelu') else 'GELU'}, "
+            f"the architecture has the other one and would lose points silently; use {_other_activation(name)}@{tag}"
+        )
+    try:
+        file = Path(open_clip.download_pretrained(settings))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise IbenchError(f"{name}@{tag}: cannot be downloaded ({error}); give a local file: {name}@FILE") from error
+    return Opening(lambda: _load(name, f"{name} {tag}", read_weights(file), source, tag), lambda: [file])
+
+
+def _other_activation(name: str) -> str:
+    return name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
 
 
 def _folder(source: Source) -> Opening:
@@ -122,14 +147,16 @@ def _folder(source: Source) -> Opening:
     return Opening(lambda: _load(config, source.path.name, read_weights(found[0]), source), lambda: source.folder_files)
 
 
-def _load(config: str, name: str, weights: Mapping[str, Tensor], source: Source) -> OpenClipEncoder:
+def _load(
+    config: str, name: str, weights: Mapping[str, Tensor], source: Source, tag: str | None = None
+) -> OpenClipEncoder:
     model = open_clip.create_model(
         config,
         load_weights=False,
         pretrained_text=False,  # never a download: the checkpoint brings all weights
         device=source.device,
         precision=_PRECISION[source.dtype],
-        force_preprocess_cfg=_preprocessing_of(config),
+        force_preprocess_cfg=_preprocessing_of(config, tag),
     )
     load_strictly(model, _fitted(model, weights), source.reference)
     model.eval()
@@ -160,12 +187,12 @@ def _fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor
     return {key: tensor for key, tensor in converted.items() if key not in _BUFFERS_OF_OLD_VERSIONS}
 
 
-def _preprocessing_of(config: str) -> dict[str, Any] | None:
-    """Normalisation and resizing of an architecture, when all its published weights agree on them.
+def _preprocessing_of(config: str, tag: str | None) -> dict[str, Any] | None:
+    """Normalisation and resizing: of published weights, or of an architecture whose published weights all agree.
 
     A name alone says neither: SigLIP's mean and squashing stand only in open_clip's table of published weights.
     """
-    tags = open_clip.list_pretrained_tags_by_model(config) if not config.startswith("local-dir:") else []
+    tags = [tag] if tag else open_clip.list_pretrained_tags_by_model(config)
     asked = ("mean", "std", "interpolation", "resize_mode")
     known = [open_clip.get_pretrained_cfg(config, tag) for tag in tags]
     settings = [{key: cfg[key] for key in asked if cfg.get(key)} for cfg in known]

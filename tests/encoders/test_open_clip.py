@@ -118,7 +118,7 @@ def test_an_ambiguous_activation_is_named(tmp_path: Path, caplog: pytest.LogCapt
 def test_siglip_gets_its_own_normalisation() -> None:
     from ibench.encoders.open_clip import _preprocessing_of
 
-    settings = _preprocessing_of("ViT-B-16-SigLIP")
+    settings = _preprocessing_of("ViT-B-16-SigLIP", None)
     assert settings is not None
     assert settings["mean"] == (0.5, 0.5, 0.5)
     assert settings["resize_mode"] == "squash"
@@ -131,3 +131,19 @@ def test_convert_writes_weights_that_open_the_same(files: Path, tmp_path: Path) 
     old = open_checkpoint(str(files / "epoch_3.pt"), "cpu", "fp32").load()
     new = open_checkpoint(str(tmp_path / "new.safetensors"), "cpu", "fp32").load()
     np.testing.assert_array_equal(embed(old, Modality.TEXT, "hello"), embed(new, Modality.TEXT, "hello"))
+
+
+def test_published_weights_of_the_other_activation_are_refused_by_name() -> None:
+    with pytest.raises(IbenchError, match="QuickGELU.*ViT-B-32-quickgelu@openai"):
+        open_checkpoint("ViT-B-32@openai", "cpu", "fp32")
+
+
+def test_published_weights_out_of_reach_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    with pytest.raises(IbenchError, match="no network.*give a local file"):
+        open_checkpoint("ViT-B-32@laion2b_s34b_b79k", "cpu", "fp32")
+    with pytest.raises(IbenchError, match="did you mean laion2b_s34b_b79k"):
+        open_checkpoint("ViT-B-32@laion2b_s34b_b79", "cpu", "fp32")
