@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -208,6 +209,9 @@ def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: objec
     """Run tasks with progress on stderr, and print the table or the records."""
     from ibench.report.progress import progress_for_stderr
 
+    # libraries warn of what ibench does on purpose, such as building a model before its weights are loaded
+    logging.basicConfig(format="ibench: warning: %(message)s", level=logging.ERROR)
+    logging.getLogger("ibench").setLevel(logging.WARNING)
     try:
         with progress_for_stderr() as progress:
             progress.note("loading torch")

@@ -92,8 +92,10 @@ class Record(BaseModel):
         return not self.fake and self.limited is None and self.n_unreadable == 0
 
     def stem(self) -> str:
-        """The file name, without ending, of a record: task, protocol, and prompts where they were chosen by hand."""
-        return slug(f"{self.task}.{self.protocol}") + (f".limit{self.limited}" if self.limited else "")
+        """The file name, without ending, of a record: task, protocol, and what makes it another measurement."""
+        limit = f".limit{self.limited}" if self.limited else ""
+        dtype = "" if self.dtype == "fp32" else f".{self.dtype}"
+        return slug(f"{self.task}.{self.protocol}") + limit + dtype
 
     def measured(self) -> dict[str, object]:
         """The record without when and how fast: what is equal when the same thing is measured again."""

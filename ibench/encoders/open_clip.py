@@ -21,6 +21,8 @@ from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality, RawSample
 
+_LOG = logging.getLogger("ibench")
+
 FAMILIES = (
     Family("open_clip", "image, text", "keys and shapes of a built-in architecture", "logs/checkpoints/epoch_32.pt"),
     Family("open_clip", "image, text", "the architecture before @", "ViT-B-32@weights.safetensors"),
@@ -89,7 +91,7 @@ def recognise(source: Source) -> Opening | None:
     if not fitting:
         return None
     if len(fitting) > 1:
-        logging.getLogger("ibench").warning(
+        _LOG.warning(
             "%s fits %s; taking the first. If it is another, name it: %s@%s",
             source.path.name, ", ".join(fitting), fitting[-1], source.path,
         )  # fmt: skip
@@ -114,19 +116,19 @@ def _named(name: str, file: Path, source: Source) -> Opening:
     if str(file) in open_clip.list_pretrained_tags_by_model(name):
         return _published(name, str(file), source)
     tags = open_clip.list_pretrained_tags_by_model(name)
-    raise IbenchError(
-        f"'{file}' not found: neither a file nor published weights of {name}; {did_you_mean(str(file), tags)}"
-    )
+    hint = did_you_mean(str(file), tags)
+    raise IbenchError(f"'{file}' not found: neither a file nor published weights of {name}; {hint}")
 
 
 def _published(name: str, tag: str, source: Source) -> Opening:
     """Weights that open_clip lists for an architecture, downloaded once into the cache of the Hugging Face hub."""
     settings = open_clip.get_pretrained_cfg(name, tag)
     if bool(settings.get("quick_gelu")) != bool(open_clip.get_model_config(name).get("quick_gelu")):
-        raise IbenchError(
-            f"{name}@{tag}: these weights were trained with {'QuickGELU' if settings.get('quick_gelu') else 'GELU'}, "
-            f"the architecture has the other one and would lose points silently; use {_other_activation(name)}@{tag}"
-        )
+        trained = "QuickGELU" if settings.get("quick_gelu") else "GELU"
+        _LOG.warning(
+            "%s@%s was trained with %s, this architecture has the other activation and loses points; use %s@%s",
+            name, tag, trained, _other_activation(name), tag,
+        )  # fmt: skip
     try:
         file = Path(open_clip.download_pretrained(settings))
     except (OSError, RuntimeError, ValueError) as error:
