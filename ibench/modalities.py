@@ -74,7 +74,15 @@ class Video(Protocol):
 
     @property
     def seconds(self) -> float:
-        """Duration in seconds."""
+        """Duration in seconds: the number of frames over the average frame rate."""
+        ...
+
+    @property
+    def frame_times(self) -> Sequence[float]:
+        """When each frame is shown (seconds, ascending, the first at 0), known without decoding.
+
+        Published protocols choose frames by number; frame ``i`` is ``frames([frame_times[i]])``.
+        """
         ...
 
     def frames(self, times: Sequence[float]) -> NDArray[np.uint8]:
