@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ibench.encoders.base import Encoder, Preprocess
+from ibench.errors import IbenchError
 from ibench.modalities import DepthMap, ImuWindow, Modality, RawSample, Waveform
 
 SAMPLES = 6
@@ -48,7 +49,10 @@ def check(encoder: Encoder, dtype: str) -> list[Outcome]:
     Front ends must pickle, give a tensor [views, ...] with at least one view, and the same one twice. Vectors must be
     float32 [n, dim] with one ``dim`` for all modalities, finite, of unit norm to NORM_TOLERANCE, the same bit by bit
     when asked twice, and independent of the batch to BATCH_TOLERANCE of ``dtype``. What an encoder raises is a fault.
+    Raises IbenchError for an encoder that has its vectors by id, and so none for made-up samples.
     """
+    if encoder.card.by_id:
+        raise IbenchError(f"{encoder.card.name} has its vectors by id: there is no front end or model to check")
     outcomes = [_checked(encoder, modality, BATCH_TOLERANCE[dtype]) for modality in encoder.card.modalities]
     wanted = encoder.card.dim or next((one.dim for one in outcomes if one.dim), None)
     return [_with_dim(outcome, wanted) for outcome in outcomes]
