@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 tasks_app = typer.Typer(help="The task registry: list, show, validate.", rich_markup_mode=None)
 app.add_typer(tasks_app, name="tasks")
+encoders_app = typer.Typer(help="The families of encoders: list them, check an encoder.", rich_markup_mode=None)
+app.add_typer(encoders_app, name="encoders")
 
 INTERRUPTED = 130
 BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
@@ -122,17 +124,6 @@ def leaderboard(
 
 
 @app.command()
-def encoders() -> None:
-    """The families of encoders, and how --ckpt finds them."""
-    from tabulate import tabulate
-
-    from ibench.encoders.checkpoint import families
-
-    rows = [[family.name, family.modalities, family.recognised_by, family.example] for family in families()]
-    print(tabulate(rows, ["family", "modalities", "recognised by", "--ckpt"], tablefmt="simple"))
-
-
-@app.command()
 def convert(
     old: Annotated[Path, typer.Argument(help="A torch checkpoint.")],
     new: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
@@ -188,6 +179,37 @@ def validate_task(file: Annotated[Path, typer.Argument(help="A task's YAML file.
         if protocol.prompts:
             load_prompts(protocol.prompts)
     print(f"{file}: {spec.name} version {spec.version} is valid")
+
+
+@encoders_app.callback(invoke_without_command=True)
+def list_encoders(context: typer.Context) -> None:
+    """The families of encoders, and how --ckpt finds them."""
+    if context.invoked_subcommand:
+        return
+    from tabulate import tabulate
+
+    from ibench.encoders.checkpoint import families
+
+    rows = [[family.name, family.modalities, family.recognised_by, family.example] for family in families()]
+    print(tabulate(rows, ["family", "modalities", "recognised by", "--ckpt"], tablefmt="simple"))
+
+
+@encoders_app.command("check")
+def check_encoder(
+    ckpt: Annotated[str, typer.Argument(help="What --ckpt takes.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+) -> None:
+    """Whether an encoder keeps its contract, on made-up samples; exit 0 or 2."""
+    from ibench.api import load_encoder
+    from ibench.encoders.contract import check
+    from ibench.report.tables import contract_table
+
+    outcomes = check(load_encoder(ckpt, device, dtype), dtype)
+    print(contract_table(outcomes))
+    broken = [f"{one.modality}: {fault}" for one in outcomes for fault in one.faults]
+    if broken:
+        raise IbenchError(f"{ckpt} breaks the contract of an encoder; {'; '.join(broken)}")
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ def text_job(cells: Sequence[Cell], card: Card, settings: Settings) -> Job | Non
         return None
     items = [Item(text, partial(str, text), sha256_text(text)) for text in texts]
     identity = _identity(card, Modality.TEXT, {}, settings, sha256_lines(texts))
-    return Job(f"{len(texts)} texts", Modality.TEXT, {}, items, identity, inline=True)
+    return Job(f"{len(texts)} texts", Modality.TEXT, {}, items, identity, inline=True, by_id=card.by_id)
 
 
 def record_of(
@@ -199,8 +199,10 @@ def _written(name: str, protocol: Protocol) -> str:
 def _sample_job(cell: Cell, modality: Modality, card: Card, settings: Settings) -> Job:
     items = cell.dataset.items[modality]
     views = cell.protocol.views.get(modality, {})
-    identity = _identity(card, modality, views, settings, sha256_lines(cell.dataset.contents(modality)))
-    return Job(f"{cell.spec.name} {modality}", modality, views, items, identity)
+    # vectors had by id depend on nothing else: samples of the same bytes under other ids are others
+    samples = [item.id for item in items] if card.by_id else cell.dataset.contents(modality)
+    identity = _identity(card, modality, views, settings, sha256_lines(samples))
+    return Job(f"{cell.spec.name} {modality}", modality, views, items, identity, by_id=card.by_id)
 
 
 def _identity(

@@ -29,6 +29,8 @@ class Card(BaseModel):
     ``preprocessing`` describes each modality's front end in words precise enough to tell two apart.
     ``checkpoint_sha256`` is the content of the weights; ``None`` for a live module that was not hashed,
     whose embeddings are then never kept. ``files`` are what else the encoder was made of (weights a factory loads).
+    ``by_id`` marks an encoder that makes no vectors from samples but has them by the samples' ids: nothing is decoded,
+    and it is asked through ``vectors_by_id(modality, ids)``, float32 [n, dim], instead of `Encoder`'s two functions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,7 @@ class Card(BaseModel):
     checkpoint_sha256: str | None = None
     files: tuple[Path, ...] = ()
     licence: str = "unknown"
+    by_id: bool = False
 
     @field_validator("trained_pairs")
     @classmethod

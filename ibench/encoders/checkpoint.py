@@ -12,13 +12,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ibench.encoders.base import Card, Encoder
+from ibench.encoders.cardfile import card_path, with_card_file
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import describe
 from ibench.errors import IbenchError
 from ibench.hashing import file_digests, sha256_json
 from ibench.resources import cache_dir
 
-_FAMILIES = ("factory", "imagebind", "open_clip")
+_FAMILIES = ("factory", "embeddings", "archive", "imagebind", "languagebind", "open_clip")
 """The modules of this package that know a family each, in the order they are asked."""
 
 _LIBRARIES = ("torch", "open_clip_torch", "transformers", "ibench-eval")
@@ -58,11 +59,14 @@ def _opened(source: Source) -> tuple[Card, Encoder]:
     """Open an encoder, and complete its card with the digest of all files that make it what it is."""
     opening = _recognised(source)
     encoder = opening.load()
-    files = [path.absolute() for path in dict.fromkeys([*opening.files(), *encoder.card.files])]
+    beside = card_path(source)
+    card = encoder.card if beside is None else with_card_file(encoder.card, beside)
+    made_of = [*opening.files(), *card.files, *([] if beside is None else [beside])]
+    files = list(dict.fromkeys(path.absolute() for path in made_of))
     digests = file_digests(files)
     # one file is its own digest, as users know it from sha256sum; several are hashed together, names apart
     sha256 = digests[0] if len(digests) == 1 else sha256_json(sorted(digests))
-    return encoder.card.model_copy(update={"checkpoint_sha256": sha256, "files": tuple(files)}), encoder
+    return card.model_copy(update={"checkpoint_sha256": sha256, "files": tuple(files)}), encoder
 
 
 def _recognised(source: Source) -> Opening:
@@ -90,9 +94,13 @@ def _module(name: str):  # type: ignore[no-untyped-def]  # mypy has no type for 
 
 
 def _note(source: Source) -> Path:
-    """Where a checkpoint's card is remembered. Other libraries may build another front end: another note."""
+    """Where a checkpoint's card is remembered.
+
+    Other libraries may build another front end, and a card file may come or go: another note.
+    """
     libraries = {name: version(name) for name in _LIBRARIES}
-    place = sha256_json([str(Path.cwd()), source.reference, source.device, source.dtype, libraries])
+    beside = str(card_path(source))
+    place = sha256_json([str(Path.cwd()), source.reference, source.device, source.dtype, libraries, beside])
     return cache_dir() / "cards" / f"{place}.json"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,13 @@ class EncodingModel(Protocol):
     def preprocess(self, modality: Any, views: Mapping[str, Any]) -> Prepare: ...
 
     def encode(self, modality: Any, batch: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class VectorsById(Protocol):
+    """What the engine asks of an encoder instead, for a job marked ``by_id``."""
+
+    def vectors_by_id(self, modality: Any, ids: Sequence[str]) -> Tensor: ...
 
 
 class Progress(Protocol):
@@ -68,12 +75,29 @@ def _encode_job(
 ) -> int:
     items = [job.items[position] for number in missing for position in job.shards[number]]
     progress.start(job.title, len(items))
+    if job.by_id:
+        return _look_up_job(job, missing, store, encoder, progress)
     decoded = pool.stream(items, encoder.preprocess(job.modality, job.views), job.inline)
     for number in missing:
         rows = job.shards[number]
         store.write(job, number, _encode_shard(job, rows, decoded, encoder, batch_size))
         progress.advance(len(rows))
     return len(items)
+
+
+def _look_up_job(
+    job: Job, missing: Sequence[int], store: EmbeddingStore, encoder: EncodingModel, progress: Progress
+) -> int:
+    """Shards of vectors that the encoder has already; all ids are asked for at once, so all missing ones are told."""
+    if not isinstance(encoder, VectorsById):
+        raise IbenchError(f"{job.title}: the encoder's card says by_id, but it has no vectors_by_id")
+    rows = [job.shards[number] for number in missing]
+    vectors = encoder.vectors_by_id(job.modality, [job.items[position].id for part in rows for position in part])
+    for number, part, found in zip(missing, rows, torch.split(vectors, [len(part) for part in rows]), strict=True):
+        _refuse_not_finite(job, part, found)
+        store.write(job, number, Embeddings(found.cpu().numpy()))
+        progress.advance(len(part))
+    return len(vectors)
 
 
 def _encode_shard(

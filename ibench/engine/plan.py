@@ -28,7 +28,8 @@ class Job:
     """Embeddings wanted: of ``items``, through the encoder's front end for ``modality`` and ``views``.
 
     ``identity`` is plain data over all that can move a bit of the result; its hash is the key in the store.
-    ``inline`` marks items with nothing to decode, for which worker processes would cost more than they save.
+    ``inline`` marks items with nothing to decode, for which worker processes would cost more than they save;
+    ``by_id`` those whose vectors the encoder has by their ids, which are then not decoded either.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Job:
     items: Sequence[Decodable]
     identity: Mapping[str, Any]
     inline: bool = False
+    by_id: bool = False
 
     @cached_property
     def key(self) -> str:

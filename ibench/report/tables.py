@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from ibench.comparison import Comparison, Row
+from ibench.encoders.contract import Outcome
 from ibench.errors import IbenchError, did_you_mean
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
@@ -44,6 +45,25 @@ def run_table(records: Sequence[Record]) -> str:
     if any(record.emergent for record in records):
         lines += ["", LEGEND]
     return "\n".join(lines)
+
+
+def contract_table(outcomes: Sequence[Outcome]) -> str:
+    """What `ibench encoders check` found, a line for each modality."""
+    headers = ["modality", "view", "dim", "norm error", "moved by batch", "prepared/s", "encoded/s", ""]
+    rows = [
+        [
+            one.modality,
+            "" if one.view is None else " × ".join(map(str, one.view)),
+            "" if one.dim is None else one.dim,
+            _measured(one.norm_error, ".0e"),
+            _measured(one.batch_difference, ".0e"),
+            _measured(one.prepared_per_second, ",.0f"),
+            _measured(one.encoded_per_second, ",.0f"),
+            f"{len(one.faults)} broken" if one.faults else "kept",
+        ]
+        for one in outcomes
+    ]
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
 
 
 def comparison_table(comparison: Comparison, form: str) -> str:
@@ -147,3 +167,7 @@ def _aligned(headers: Sequence[str]) -> list[str]:
     numeric = {"chance", "n", "score [95%]"}
     words = {"task", "pair", "", "metric", "published"}
     return ["right" if header in numeric or header not in words else "left" for header in headers]
+
+
+def _measured(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
