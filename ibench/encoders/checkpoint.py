@@ -18,7 +18,7 @@ from ibench.errors import IbenchError
 from ibench.hashing import file_digests, sha256_json
 from ibench.resources import cache_dir
 
-_FAMILIES = ("factory", "imagebind", "open_clip")
+_FAMILIES = ("factory", "imagebind", "open_clip", "clap", "pe_av", "transformers_models")
 """The modules of this package that know a family each, in the order they are asked."""
 
 _LIBRARIES = ("torch", "open_clip_torch", "transformers", "ibench-eval")
