@@ -15,9 +15,8 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess
+from ibench.encoders.base import DTYPES, Card, Preprocess
 from ibench.encoders.hf_folder import (
-    DTYPES,
     Tokenize,
     TowersEncoder,
     files_read,
@@ -31,7 +30,7 @@ from ibench.encoders.hf_folder import (
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import load_strictly
 from ibench.errors import IbenchError
-from ibench.media.audio import resample
+from ibench.media.audio import mono
 from ibench.modalities import Modality, RawSample
 
 FAMILIES = (
@@ -89,7 +88,8 @@ class LogMel:
     The mean of all channels is resampled. Without fusion, float32 [1, 1, frames, mels] of the middle window of a
     longer sound. With fusion, float32 [1, 4, frames + 1, mels]: the whole shrunk to a window, and the windows in the
     middle of the first, second and last third of all possible ones; the row after the last frame is 1 where the sound
-    was longer than a window, else 0. ``quantize`` rounds samples to 16 bits, as LAION's own code does.
+    was longer than a window, else 0. ``quantize`` rounds samples to 16 bits, as LAION's own code does; it shrinks by
+    torchvision's Resize, which did not yet smooth (``antialias``) when its models were trained, and neither does this.
     """
 
     extractor: Any
@@ -100,9 +100,9 @@ class LogMel:
         return bool(self.extractor.truncation == "fusion")
 
     def __call__(self, raw: RawSample) -> Tensor:
-        samples = resample(raw, self.extractor.sampling_rate).samples.mean(axis=0)
+        samples = mono(raw, self.extractor.sampling_rate)
         if self.quantize:
-            samples = (np.clip(samples, -1, 1) * 32767).astype(np.int16) / np.float32(32767)
+            samples = (np.clip(samples, -1, 1) * 32767).astype(np.int16).astype(np.float32) / 32767
         return _flagged(*self._four(samples)) if self.fusion else self._mels(_middle(samples, self._window))
 
     @property

@@ -16,12 +16,10 @@ import transformers
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.source import Source
 from ibench.errors import IbenchError
 from ibench.modalities import Modality, RawSample
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 _READ_BY_TRANSFORMERS = (".json", ".txt", ".model")

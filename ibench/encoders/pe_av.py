@@ -12,9 +12,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, unit_rows
 from ibench.encoders.hf_folder import (
-    DTYPES,
     Tokenize,
     TowersEncoder,
     class_named,
@@ -27,7 +26,7 @@ from ibench.encoders.hf_folder import (
 )
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import load_strictly, read_weights
-from ibench.media.audio import resample
+from ibench.media.audio import mono
 from ibench.modalities import Modality, RawSample
 
 FAMILIES = (Family("PE-AV", "audio, text, video", "model_type in config.json: pe_audio_video", "path/to/pe-av-small"),)
@@ -50,7 +49,7 @@ class Sound:
 
     def __call__(self, raw: RawSample) -> Tensor:
         rate, hop = self.extractor.sampling_rate, self.extractor.hop_length
-        samples = resample(raw, rate).samples.mean(axis=0)[: _SECONDS * rate // hop * hop]
+        samples = mono(raw, rate)[: _SECONDS * rate // hop * hop]
         heard = self.extractor(samples, sampling_rate=rate, return_tensors="pt")["input_values"].flatten()
         packed = torch.zeros(1, _SECONDS * rate // hop * hop + 1)
         packed[0, : len(heard)] = heard
@@ -68,8 +67,8 @@ class Frames:
     processor: Any
 
     def __call__(self, raw: RawSample) -> Tensor:
-        count = self.processor.num_frames
-        frames = raw.frames([number * raw.seconds / max(count - 1, 1) for number in range(count)])
+        count, last = self.processor.num_frames, len(raw.frame_times) - 1
+        frames = raw.frames([raw.frame_times[last * number // max(count - 1, 1)] for number in range(count)])
         seen = self.processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
         return seen["pixel_values_videos"]  # type: ignore[no-any-return]
 

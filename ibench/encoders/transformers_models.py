@@ -10,9 +10,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess
+from ibench.encoders.base import DTYPES, Card, Preprocess
 from ibench.encoders.hf_folder import (
-    DTYPES,
     Tokenize,
     TowersEncoder,
     files_read,
@@ -104,7 +103,9 @@ class Clip:
     count: int
 
     def __call__(self, raw: RawSample) -> Tensor:
-        frames = raw.frames([(part + 0.5) * raw.seconds / self.count for part in range(self.count)])
+        shown = raw.frame_times
+        middles = [(2 * part + 1) * len(shown) // (2 * self.count) for part in range(self.count)]
+        frames = raw.frames([shown[middle] for middle in middles])
         pixels = self.processor(list(frames), return_tensors="pt")["pixel_values"]
         return pixels.reshape(1, self.count, *pixels.shape[-3:])  # type: ignore[no-any-return]
 

@@ -29,8 +29,12 @@ class Film:
     def seconds(self) -> float:
         return float(len(self.pixels))
 
+    @property
+    def frame_times(self) -> list[float]:
+        return [float(second) for second in range(len(self.pixels))]
+
     def frames(self, times: Any) -> NDArray[np.uint8]:
-        return self.pixels[[min(int(time), len(self.pixels) - 1) for time in times]]
+        return self.pixels[[int(time) for time in times]]
 
 
 def clip_tokenizer() -> Any:
