@@ -23,18 +23,12 @@ _FAMILIES = (
     "factory",
     "embeddings",
     "archive",
-_FAMILIES = (
-    "factory",
-    "embeddings",
-    "archive",
     "imagebind",
     "languagebind",
     "clap",
     "pe_av",
     "sentence_transformers_folder",
     "transformers_models",
-    "open_clip",
-)
     "open_clip",
 )
 """The modules of this package that know a family each, in the order they are asked."""
