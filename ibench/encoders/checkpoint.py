@@ -19,7 +19,18 @@ from ibench.errors import IbenchError
 from ibench.hashing import file_digests, sha256_json
 from ibench.resources import cache_dir
 
-_FAMILIES = ("factory", "embeddings", "archive", "imagebind", "languagebind", "open_clip")
+_FAMILIES = (
+    "factory",
+    "embeddings",
+    "archive",
+    "imagebind",
+    "languagebind",
+    "clap",
+    "pe_av",
+    "sentence_transformers_folder",
+    "transformers_models",
+    "open_clip",
+)
 """The modules of this package that know a family each, in the order they are asked."""
 
 _LIBRARIES = ("torch", "open_clip_torch", "transformers", "ibench-eval")

@@ -6,17 +6,29 @@ import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.serialization import get_unsafe_globals_in_checkpoint
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ibench.errors import IbenchError
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys under which training scripts keep the weights, beside epoch and optimizer."""
+
+
+_MAKE_SCALAR: Any = np.float64().__reduce__()[0]  # not public under a name of its own
+
+_NUMPY_SCALARS: list[Any] = [
+    np.dtype,
+    *(type(np.dtype(code)) for code in "?bhilqBHILQefd"),
+    *((_MAKE_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+"""Numbers that training scripts of LAION-CLAP and open_clip keep beside the weights; making one runs no code."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -92,7 +104,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals(_NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise IbenchError(_refusal(path)) from error
     except Exception as error:  # arbitrary bytes make an unpickler fail in any way; all of them mean this
@@ -101,16 +114,23 @@ def _read_torch(path: Path) -> Any:
 
 
 def _refusal(path: Path) -> str:
-    try:
-        wanted = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # a file that is no pickle at all fails here in any way it likes; the message says so
+    wanted = _globals_wanted(path)
+    if not wanted and not is_zipfile(path):
         return f"{path}: neither safetensors nor a torch checkpoint"
-    if not wanted:
-        return f"{path}: neither safetensors nor a torch checkpoint"
+    reason = (
+        f"run code ({_first(wanted)})" if wanted else "need a reader that can run code (its protocol is newer than 2)"
+    )
     return (
-        f"{path}: loading this pickle would run code ({_first(wanted)}), and ibench never does; if you trust the "
+        f"{path}: loading this pickle would {reason}, and ibench never does; if you trust the "
         f"file: ibench convert {path} {path.with_suffix('.safetensors')} --unsafe-pickle"
     )
+
+
+def _globals_wanted(path: Path) -> list[str]:
+    try:
+        return list(get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # a file that is no pickle at all, or of a newer protocol, fails here in any way it likes
+        return []
 
 
 def _unwrapped(data: Any) -> dict[str, Tensor]:

@@ -46,6 +46,13 @@ def resample(waveform: Waveform, rate: int) -> Waveform:
     return Waveform(samples.numpy(), rate)
 
 
+def mono(waveform: Waveform, rate: int) -> NDArray[np.float32]:
+    """The mean of all channels at ``rate`` Hz, float32 [samples]."""
+    mixed = Waveform(waveform.samples.mean(axis=0, keepdims=True, dtype=np.float32), waveform.rate)
+    samples: NDArray[np.float32] = resample(mixed, rate).samples[0]
+    return samples
+
+
 def _read_soundfile(source: Path | bytes, start: float | None, end: float | None) -> Waveform:
     with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
         first = min(int((start or 0.0) * file.samplerate), file.frames)

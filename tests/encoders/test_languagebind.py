@@ -87,7 +87,7 @@ def test_without_a_name_the_config_tells_video_and_audio(tmp_path: Path, modalit
 
 def test_other_folders_are_left_to_others(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "image")
-    (folder / "config.json").write_text(json.dumps({"model_type": "clip", "vision_config": {"add_time_attn": False}}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "resnet"}))
     with pytest.raises(IbenchError, match="no known family"):
         opened(folder)
 

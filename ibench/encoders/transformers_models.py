@@ -1,0 +1,181 @@
+"""Folders of transformers with an image or video tower and a text tower: CLIP and its kin, SigLIP, ALIGN, X-CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from ibench.encoders.base import DTYPES, Card, Preprocess
+from ibench.encoders.hf_folder import (
+    Tokenize,
+    TowersEncoder,
+    files_read,
+    load_model,
+    load_processor,
+    load_tokenizer,
+    model_type,
+    pooled,
+    settings_of,
+)
+from ibench.encoders.source import Family, Opening, Source
+from ibench.errors import IbenchError
+from ibench.modalities import Modality, RawSample
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a ``model_type`` means. ``tokens``: length of a text; None: as many as its tower has positions."""
+
+    name: str
+    model: str
+    tokens: int | None = None
+    masked: bool = True
+    lower: bool = False
+
+
+# Lengths: the position tables of CLIP, X-CLIP (77) and SigLIP (64), which was trained on padding without a mask and
+# on lower case (its first tokenizer does that itself, the Gemma tokenizer of SigLIP 2 did not before transformers 5);
+# ALIGN 64 (transformers' AlignProcessor), AltCLIP 77 (FlagAI), Chinese-CLIP 52 (OFA-Sys/Chinese-CLIP).
+_KINDS = {
+    "align": _Kind("ALIGN", "AlignModel", tokens=64),
+    "altclip": _Kind("AltCLIP", "AltCLIPModel", tokens=77),
+    "chinese_clip": _Kind("Chinese-CLIP", "ChineseCLIPModel", tokens=52),
+    "clip": _Kind("CLIP", "CLIPModel"),
+    "siglip": _Kind("SigLIP", "SiglipModel", masked=False, lower=True),
+    "siglip2": _Kind("SigLIP 2", "Siglip2Model", masked=False, lower=True),
+    "xclip": _Kind("X-CLIP", "XCLIPModel"),
+}
+
+FAMILIES = (
+    Family(
+        "transformers",
+        "image, text",
+        f"model_type in config.json: {', '.join(key for key in _KINDS if key != 'xclip')}",
+        "path/to/folder",
+    ),
+    Family("transformers", "text, video", "model_type in config.json: xclip", "path/to/folder"),
+)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Image → float32 [1, 3, H, W] by the folder's own processor, after conversion to RGB."""
+
+    processor: Any
+
+    def __call__(self, raw: RawSample) -> Tensor:
+        return self.processor(images=raw.convert("RGB"), return_tensors="pt")["pixel_values"]  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        return f"RGB, {settings_of(self.processor)}"
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Image → float32 [1, patches + 1, values]: SigLIP 2's patches at the image's own aspect ratio.
+
+    The last row begins with the height and width of the grid of patches, which the towers' mask follows from.
+    """
+
+    processor: Any
+
+    def __call__(self, raw: RawSample) -> Tensor:
+        seen = self.processor(images=raw.convert("RGB"), return_tensors="pt")
+        patches = seen["pixel_values"]
+        grid = torch.zeros(1, 1, patches.shape[2])
+        grid[0, 0, :2] = torch.as_tensor(seen["spatial_shapes"][0])
+        return torch.cat([patches, grid], dim=1)
+
+    def __str__(self) -> str:
+        return f"RGB, {settings_of(self.processor)}"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Video → float32 [1, count, 3, H, W]: the frames in the middle of ``count`` equal parts."""
+
+    processor: Any
+    count: int
+
+    def __call__(self, raw: RawSample) -> Tensor:
+        shown = raw.frame_times
+        middles = [(2 * part + 1) * len(shown) // (2 * self.count) for part in range(self.count)]
+        frames = raw.frames([shown[middle] for middle in middles])
+        pixels = self.processor(list(frames), return_tensors="pt")["pixel_values"]
+        return pixels.reshape(1, self.count, *pixels.shape[-3:])  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        return f"frames in the middle of {self.count} equal parts, {settings_of(self.processor)}"
+
+
+def recognise(source: Source) -> Opening | None:
+    """A folder whose config.json states a known ``model_type``.
+
+    Such a folder may carry code (``auto_map``): it is ignored, the model is transformers' own. A folder of any other
+    type that needs its code is an error that says so.
+    """
+    kind = _KINDS.get(model_type(source) or "")
+    if kind is not None:
+        return Opening(lambda: _load(kind, source), lambda: files_read(source))
+    if "auto_map" in (source.config() or {}):
+        raise IbenchError(
+            f"{source.path}: '{model_type(source)}' is code that the folder brings along (auto_map), and ibench never "
+            "runs it; write a factory (file.py:make_encoder) if you trust it"
+        )
+    return None
+
+
+def _load(kind: _Kind, source: Source) -> TowersEncoder:
+    model = load_model(source, kind.model)
+    words = model.config.text_config
+    tokenize = Tokenize(
+        load_tokenizer(source.path, words.vocab_size), kind.tokens or words.max_position_embeddings, kind.lower
+    )
+    processor = load_processor(source.path, transformers.AutoImageProcessor, "preprocessor_config.json")
+    seen, front, tower = _sight(kind, model, processor, DTYPES[source.dtype])
+    mask = "with" if kind.masked else "without"
+    alone = "; without the prompts that X-CLIP makes for each pair" if seen is Modality.VIDEO else ""
+    card = Card(
+        name=source.path.absolute().name,
+        family=kind.name,
+        modalities=(seen, Modality.TEXT),
+        dim=getattr(model.config, "projection_dim", None),
+        trained_pairs=((seen, Modality.TEXT),),
+        preprocessing={seen: str(front), Modality.TEXT: f"{tokenize}, {mask} attention mask{alone}"},
+        licence="see the checkpoint's own card",
+    )
+    towers = {seen: tower, Modality.TEXT: _reader(model, kind.masked)}
+    return TowersEncoder(card, {seen: front, Modality.TEXT: tokenize}, towers, torch.device(source.device))
+
+
+def _sight(
+    kind: _Kind, model: Any, processor: Any, dtype: torch.dtype
+) -> tuple[Modality, Preprocess, Callable[[Tensor], Tensor]]:
+    """What the model sees, its front end and its tower."""
+    if kind.model == "XCLIPModel":
+        front = Clip(processor, model.config.vision_config.num_frames)
+        return Modality.VIDEO, front, lambda pixels: pooled(model.get_video_features(pixel_values=pixels.to(dtype)))
+    if kind.model == "Siglip2Model":
+        return Modality.IMAGE, Patches(processor), lambda packed: _see_patches(model, packed, dtype)
+    return Modality.IMAGE, Pixels(processor), lambda pixels: pooled(model.get_image_features(pixels.to(dtype)))
+
+
+def _see_patches(model: Any, packed: Tensor, dtype: torch.dtype) -> Tensor:
+    patches, grids = packed[:, :-1], packed[:, -1, :2].long()
+    mask = torch.arange(patches.shape[1], device=packed.device) < grids.prod(dim=1, keepdim=True)
+    return pooled(
+        model.get_image_features(
+            pixel_values=patches.to(dtype), pixel_attention_mask=mask.to(torch.int32), spatial_shapes=grids
+        )
+    )
+
+
+def _reader(model: Any, masked: bool) -> Callable[[Tensor], Tensor]:
+    return lambda tokens: pooled(
+        model.get_text_features(input_ids=tokens[:, 0], attention_mask=tokens[:, 1] if masked else None)
+    )
