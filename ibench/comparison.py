@@ -68,13 +68,14 @@ def _refuse_unlike(record: Record, other: Record) -> None:
 
 
 def _column_names(records: Sequence[Record]) -> list[str]:
-    """Encoder names, with the start of the digest where two encoders share a name."""
+    """Encoder names, with what tells two columns apart: the digest where names repeat, and a lower precision."""
     digests: dict[str, set[str | None]] = {}
     for record in records:
         digests.setdefault(record.encoder.name, set()).add(record.encoder.checkpoint_sha256)
-    return [
-        record.encoder.name
-        if len(digests[record.encoder.name]) == 1
-        else f"{record.encoder.name} {(record.encoder.checkpoint_sha256 or 'unhashed')[:8]}"
-        for record in records
-    ]
+    return [_column_name(record, len(digests[record.encoder.name]) > 1) for record in records]
+
+
+def _column_name(record: Record, repeated: bool) -> str:
+    digest = (record.encoder.checkpoint_sha256 or "unhashed")[:8] if repeated else ""
+    dtype = "" if record.dtype == "fp32" else record.dtype
+    return " ".join(part for part in (record.encoder.name, digest, dtype) if part)

@@ -74,6 +74,13 @@ def test_compare_in_every_format(ibench: RunIbench, toy: Toy, colours: Path, ton
     assert "◇" in shown["table"]
 
 
+def test_another_precision_is_another_column(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    run = ("run", "--task", colours, "--ckpt", toy("oracle"))
+    assert ibench(*run).returncode == ibench(*run, "--dtype", "bf16").returncode == 0
+    (row,) = json.loads(ibench("compare", "results", "--format", "json").stdout)
+    assert set(row["encoders"]) == {"oracle", "oracle bf16"}
+
+
 FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
