@@ -233,6 +233,7 @@ def test_a_folder_saved_by_the_processor_opens(
     assert open_checkpoint(str(other), "cpu", "fp32").card.preprocessing == encoder.card.preprocessing
 
 
+@pytest.mark.slow
 def test_a_run_decodes_in_workers(
     ibench: Callable[..., Any], colours: Path, opened: Callable[[str], tuple[Path, Any, Encoder]]
 ) -> None:
