@@ -228,10 +228,15 @@ def _laions_name(key: str) -> str:
     if key.startswith("text_model."):
         return key.replace("text_model.", "text_branch.", 1)
     key = re.sub(r"_projection\.linear([12])", lambda match: f"_projection.{2 * int(match[1]) - 2}", key)
-    for ours, theirs in (
-        ("audio_model.audio_encoder", "audio_branch"), ("attention.self", "attn"),
-        ("attention.output.dense", "attn.proj"), ("intermediate.dense", "mlp.fc1"), ("output.dense", "mlp.fc2"),
-        ("layernorm_before", "norm1"), ("layernorm_after", "norm2"), ("batch_norm", "bn0"),
-    ):  # fmt: skip
+    for ours, theirs in {
+        "audio_model.audio_encoder": "audio_branch",
+        "attention.self": "attn",
+        "attention.output.dense": "attn.proj",
+        "intermediate.dense": "mlp.fc1",
+        "output.dense": "mlp.fc2",
+        "layernorm_before": "norm1",
+        "layernorm_after": "norm2",
+        "batch_norm": "bn0",
+    }.items():
         key = key.replace(ours, theirs)
     return key

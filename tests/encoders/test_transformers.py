@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -202,6 +204,43 @@ def test_half_loaded_weights_are_refused(name: str, tmp_path: Path) -> None:
     assert re.search(rf"\d missing \({re.escape(lost[0])}", told)
     assert "1 unexpected (surplus.weight)" in told
     assert re.search(rf"\d misshapen \(.*{re.escape(grown)} \(3, 3\) instead of", told)
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip2", "pe_av"])
+def test_opening_asks_no_network(
+    name: str, monkeypatch: pytest.MonkeyPatch, opened: Callable[[str], tuple[Path, Any, Encoder]]
+) -> None:
+    folder, _, _ = opened(name)
+    asked: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *names, **_: asked.append(names))
+    open_checkpoint(str(folder), "cpu", "fp32")
+    assert asked == []
+
+
+@pytest.mark.parametrize(("name", "processor"), [("clip", "CLIPProcessor"), ("pe_av", "PeAudioVideoProcessor")])
+def test_a_folder_saved_by_the_processor_opens(
+    name: str, processor: str, tmp_path: Path, opened: Callable[[str], tuple[Path, Any, Encoder]]
+) -> None:
+    """transformers 5 keeps all settings in one processor_config.json."""
+    import transformers
+
+    folder, _, encoder = opened(name)
+    other = _copied(folder, tmp_path / name)
+    for file in [*other.glob("*preprocessor_config.json")]:
+        file.unlink()
+    getattr(transformers, processor).from_pretrained(folder).save_pretrained(other)
+    assert not list(other.glob("*preprocessor_config.json"))
+    assert open_checkpoint(str(other), "cpu", "fp32").card.preprocessing == encoder.card.preprocessing
+
+
+@pytest.mark.slow
+def test_a_run_decodes_in_workers(
+    ibench: Callable[..., Any], colours: Path, opened: Callable[[str], tuple[Path, Any, Encoder]]
+) -> None:
+    folder, _, _ = opened("clip")
+    done = ibench("run", "--task", colours, "--ckpt", folder, "--workers", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
 
 
 def test_torch_files_open_as_well(tmp_path: Path, opened: Callable[[str], tuple[Path, Any, Encoder]]) -> None:
