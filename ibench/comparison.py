@@ -14,6 +14,7 @@ _SAME = {
     "texts_fingerprint": "prompts or class names",
     "dataset_fingerprint": "samples",
     "limited": "--limit",
+    "unreadable": "unreadable samples",
 }
 """What must be equal for two records of one task and protocol to be compared, and what it is called."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ def _identity(
         "views": dict(views),
         "pooling": POOLING,
         "dtype": settings.dtype,
-        "device": settings.device.split(":")[0],
+        "device": re.sub(r":\d+", "", settings.device),  # which of several equal devices does not matter
         "versions": {**decoder_versions(modality), **{name: version(name) for name in ("torch", "ibench-eval")}},
     }
 
