@@ -248,4 +248,4 @@ def _tokenizer(name: str) -> Any:
         return SimpleTokenizer()
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name, local_files_only=True)
+    return AutoTokenizer.from_pretrained(name, local_files_only=True, trust_remote_code=False)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -34,6 +34,7 @@ _FAMILIES = (
 """The modules of this package that know a family each, in the order they are asked."""
 
 _LIBRARIES = ("torch", "open_clip_torch", "transformers", "ibench-eval")
+_EXTRAS = ("sentence-transformers",)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _note(source: Source) -> Path:
 
     Other libraries may build another front end, and a card file may come or go: another note.
     """
-    libraries = {name: version(name) for name in _LIBRARIES}
+    present = [name for name in _EXTRAS if any(distributions(name=name))]
+    libraries = {name: version(name) for name in (*_LIBRARIES, *present)}
     beside = str(card_path(source))
     place = sha256_json([str(Path.cwd()), source.reference, source.device, source.dtype, libraries, beside])
     return cache_dir() / "cards" / f"{place}.json"
