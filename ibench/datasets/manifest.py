@@ -74,7 +74,7 @@ def media_items(
             part="" if start is None and end is None else f"{start}-{end}",
             labels=_labels(spec, row, columns["label"], where) if labelled else (),
             group=_group(spec, row, columns, key),
-            cluster=str(row.get(spec.cluster, "")) if spec.cluster else "",
+            cluster=_cluster(spec, row),
         )
     return list(items.values()), list(dict.fromkeys(missing))
 
@@ -89,9 +89,10 @@ def _captions(
         where = f"{table}:{number}"
         key = _sample_key(row, columns, str(_cell(row, columns.get(other, "path"), where)))
         for caption in _several(_cell(row, columns["text"], where), spec.dataset.separator):
-            cluster = str(row.get(spec.cluster, "")) if spec.cluster else ""
             items.append(
-                text_item(f"{key}#{len(items)}", caption, group=_group(spec, row, columns, key), cluster=cluster)
+                text_item(
+                    f"{key}#{len(items)}", caption, group=_group(spec, row, columns, key), cluster=_cluster(spec, row)
+                )
             )
     return items
 
@@ -100,6 +101,10 @@ def _group(spec: TaskSpec, row: Mapping[str, Any], columns: Mapping[str, str], k
     """What makes two items match: the ``group`` column where the task names one, else being the same sample."""
     column = spec.dataset.columns.get("group")
     return str(row.get(column, "")) if column else key
+
+
+def _cluster(spec: TaskSpec, row: Mapping[str, Any]) -> str:
+    return str(row.get(spec.cluster, "")) if spec.cluster else ""
 
 
 def _sample_key(row: Mapping[str, Any], columns: Mapping[str, str], relative: str) -> str:

@@ -37,7 +37,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.cardfile import CardFile, ImageTower, SoundTower, TextTower, card_path
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError, UnreadableSample
@@ -50,7 +50,6 @@ FAMILIES = (
 )
 
 _TOUCHES_FILES = re.compile(rb"\.[\s\\]*(save|from_file)\b")
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _Tower = ImageTower | SoundTower | TextTower
 
 
@@ -162,7 +161,7 @@ def recognise(source: Source) -> Opening | None:
 
 def load(source: Source, towers: Mapping[Modality, _Tower], files: Mapping[Modality, Path]) -> ArchiveEncoder:
     """Open the archives a card names. Raises IbenchError for one that is damaged, touches files, or lacks a method."""
-    device, dtype = torch.device(source.device), _DTYPES[source.dtype]
+    device, dtype = torch.device(source.device), DTYPES[source.dtype]
     modules = {file: _module(file, device, dtype) for file in dict.fromkeys(files.values())}
     front_ends = {modality: _front_end(tower, source.path.parent) for modality, tower in towers.items()}
     card = Card(

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import Modality
@@ -25,7 +25,6 @@ from ibench.modalities import Modality
 FAMILIES = (Family("sentence-transformers", "text, image", "modules.json in the folder", "path/to/folder"),)
 
 TEXT_BYTES = 8192
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SEEN = (Modality.TEXT, Modality.IMAGE)
 
 
@@ -95,7 +94,7 @@ def load(source: Source) -> SentenceTransformersEncoder:
     _refuse_foreign_modules(source)
     from sentence_transformers import SentenceTransformer
 
-    dtype = _DTYPES[source.dtype]
+    dtype = DTYPES[source.dtype]
     try:
         model = SentenceTransformer(
             str(source.path), device=source.device, trust_remote_code=False, local_files_only=True

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.languagebind.frontends import DepthView, ImageView, Spectrogram, TextIds, VideoFrames
 from ibench.encoders.languagebind.towers import Config, Towers, VisionConfig, merged
 from ibench.encoders.source import Family, Opening, Source
@@ -30,7 +30,6 @@ FAMILIES = (
 
 _SEEN = (Modality.VIDEO, Modality.AUDIO, Modality.DEPTH, Modality.THERMAL, Modality.IMAGE)
 _WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def load(source: Source, config: dict[str, Any], modality: Modality) -> Language
     Raises IbenchError for a config that does not fit, and with the first missing, unexpected and misshapen keys.
     """
     settings = _settings(source, config, modality)
-    towers = _towers(source, settings).to(source.device, _DTYPES[source.dtype]).eval().requires_grad_(False)
+    towers = _towers(source, settings).to(source.device, DTYPES[source.dtype]).eval().requires_grad_(False)
     card = Card(
         name=source.path.name,
         family="languagebind",
@@ -114,7 +113,7 @@ def load(source: Source, config: dict[str, Any], modality: Modality) -> Language
     )
     folder = source.path.absolute()
     return LanguageBindEncoder(
-        card, towers, settings, modality, folder, torch.device(source.device), _DTYPES[source.dtype]
+        card, towers, settings, modality, folder, torch.device(source.device), DTYPES[source.dtype]
     )
 
 
