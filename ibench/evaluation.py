@@ -79,7 +79,7 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
         dataset = dataset.limited(limited)
     if spec.kind is Kind.RETRIEVAL:
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
-    labels = _labels(spec, dataset)
+    labels = {**_labels(spec, dataset), **_renamed(spec, name, chosen)}
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = load_prompts(prompts or str(chosen.prompts))
     templates = prompt_set.resolved()
@@ -191,6 +191,17 @@ def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
                 f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one"
             )
     return labels
+
+
+def _renamed(spec: TaskSpec, name: str, protocol: Protocol) -> Mapping[str, tuple[str, ...]]:
+    """The names a protocol gives to labels. Raises IbenchError for a label that the task does not list."""
+    for label in protocol.names:
+        if label not in (spec.labels or {}):
+            raise IbenchError(
+                f"{spec.name}: protocol '{name}' names '{label}', which is no label of the task; "
+                f"{did_you_mean(label, spec.labels or {})}"
+            )
+    return protocol.names
 
 
 def _written(name: str, protocol: Protocol) -> str:

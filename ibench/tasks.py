@@ -81,11 +81,22 @@ class DatasetSpec(_Strict):
 
 
 class Protocol(_Strict):
-    """One way the task is run: prompts, how class names are written, how samples are cut into views."""
+    """One way the task is run: prompts, how class names are written, how samples are cut into views.
+
+    ``names`` gives labels another name (or names, of which the best counts) than the task's own in this protocol.
+    """
 
     prompts: str | None = None
     underscores: str = Field(default="spaces", pattern="^(spaces|keep)$")
+    names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     views: dict[Modality, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _several(cls, names: Any) -> Any:
+        if isinstance(names, dict):
+            return {str(label): [one] if isinstance(one, str) else one for label, one in names.items()}
+        return names
 
 
 class TaskSpec(_Strict):
