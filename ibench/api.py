@@ -13,6 +13,7 @@ import torch
 
 from ibench import results
 from ibench.comparison import Comparison, comparison
+from ibench.datacheck import DataReport, check
 from ibench.datasets import open_dataset
 from ibench.encoders import Checkpoint, Encoder, open_checkpoint
 from ibench.encoders.base import DTYPES
@@ -111,6 +112,20 @@ def compare(runs: Sequence[str | Path | Sequence[Record]]) -> Comparison:
     return comparison([record for column in columns for record in column])
 
 
+def check_data(
+    task: str | Path | TaskSpec,
+    *,
+    data_root: str | Path | None = None,
+    workers: int | None = 0,
+    decode: bool = True,
+    progress: Progress | None = None,
+) -> DataReport:
+    """Whether a task's local copy is whole; its samples are decoded unless ``decode`` is false. Downloads nothing."""
+    spec = task if isinstance(task, TaskSpec) else load_task(task)
+    processes = _cores() if workers is None else workers
+    return check(spec, _root(task, data_root), processes, decode, progress or Silent())
+
+
 def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32") -> Encoder:
     """Open what ``--ckpt`` takes. Raises IbenchError for what no family knows."""
     return open_checkpoint(str(reference), _device(device)[0], _dtype(dtype)).load()
@@ -205,7 +220,12 @@ def _workers(asked: int | None, plan: Sequence[Job]) -> int:
     if asked is not None:
         return asked
     samples = sum(len(job.items) for job in plan if not job.inline)
-    return min(8, max(1, (os.cpu_count() or 2) - 1)) if samples >= _WORKERS_PAY_FROM else 0
+    return _cores() if samples >= _WORKERS_PAY_FROM else 0
+
+
+def _cores() -> int:
+    """Decode processes that leave a core to the encoder."""
+    return min(8, max(1, (os.cpu_count() or 2) - 1))
 
 
 def _by_text(job: Job | None, store: EmbeddingStore) -> dict[str, Vectors]:

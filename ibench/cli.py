@@ -24,6 +24,8 @@ tasks_app = typer.Typer(help="The task registry: list, show, validate.", rich_ma
 app.add_typer(tasks_app, name="tasks")
 encoders_app = typer.Typer(help="The families of encoders: list them, check an encoder.", rich_markup_mode=None)
 app.add_typer(encoders_app, name="encoders")
+data_app = typer.Typer(help="Data sets on disk: check a copy, write a miniature of noise.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
 
 INTERRUPTED = 130
 BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
@@ -55,17 +57,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on tasks; interrupted, the same command continues."""
-    from ibench.tasks import suite_tasks
-
-    if not task and not suite:
-        raise IbenchError("name tasks with --task or a suite with --suite; `ibench tasks` lists both")
-    tasks = [
-        *(name.strip() for name in (task or "").split(",") if name.strip()),
-        *(suite_tasks(suite) if suite else ()),
-    ]
     _evaluate(
         ckpt,
-        list(dict.fromkeys(tasks)),
+        _named(task, suite, "--task"),
         as_json,
         data_root=data_root,
         out=out,
@@ -181,6 +175,44 @@ def validate_task(file: Annotated[Path, typer.Argument(help="A task's YAML file.
     print(f"{file}: {spec.name} version {spec.version} is valid")
 
 
+@data_app.command("check")
+def check_data(
+    task: Annotated[Optional[str], typer.Argument(help="Names or YAML files, separated by commas.")] = None,  # noqa: UP045
+    suite: Annotated[Optional[str], typer.Option(help="Every task of a suite.")] = None,  # noqa: UP045
+    data_root: DataRoot = None,
+    workers: Annotated[Optional[int], typer.Option(help="Decode processes; default: by cores.")] = None,  # noqa: UP045
+    decode: Annotated[bool, typer.Option(help="Also decode every sample.")] = True,
+) -> None:
+    """Whether a local copy is whole: found, missing, unreadable, and where to get it; exit 0 or 2."""
+    from ibench.report.progress import progress_for_stderr
+
+    problems = []
+    for number, name in enumerate(_named(task, suite, "a task")):
+        with progress_for_stderr() as progress:
+            from ibench.api import check_data
+            from ibench.report.tables import data_table
+
+            report = check_data(name, data_root=data_root, workers=workers, decode=decode, progress=progress)
+        print(("\n" if number else "") + data_table(report))
+        problems += [report.problem] if report.problem else []
+    if problems:
+        raise IbenchError("; ".join(problems))
+
+
+@data_app.command("fake")
+def fake_data(
+    out: Annotated[Path, typer.Option(help="The data root to write under.")],
+    task: Annotated[Optional[str], typer.Argument(help="Names or YAML files, separated by commas.")] = None,  # noqa: UP045
+    suite: Annotated[Optional[str], typer.Option(help="Every task of a suite.")] = None,  # noqa: UP045
+) -> None:
+    """Write a miniature of a data set's published layout, of seeded noise, to try a task without its data."""
+    from ibench.datasets.fakes import write_fake
+    from ibench.tasks import load_task
+
+    for name in _named(task, suite, "a task"):
+        print(write_fake(load_task(name), out))
+
+
 @encoders_app.callback(invoke_without_command=True)
 def list_encoders(context: typer.Context) -> None:
     """The families of encoders, and how --ckpt finds them."""
@@ -225,6 +257,16 @@ def main() -> None:
 
         traceback.print_exc()
         _fail("this is a bug in ibench or in the encoder's own code, see above", BUG)
+
+
+def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:
+    """The tasks asked for by name and by suite, each once."""
+    from ibench.tasks import suite_tasks
+
+    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
+    if not names and not suite:
+        raise IbenchError(f"name tasks with {how} or a suite with --suite; `ibench tasks` lists both")
+    return list(dict.fromkeys([*names, *(suite_tasks(suite) if suite else ())]))
 
 
 def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from ibench.datasets.base import Dataset, Item
+from ibench.datasets.base import FAKE_MARKER, Dataset, Item
 from ibench.errors import IbenchError, did_you_mean
 from ibench.resources import bundled
 from ibench.tasks import TaskSpec
 
-__all__ = ["Dataset", "Item", "open_dataset"]
+__all__ = ["Dataset", "Item", "open_dataset", "reader_names"]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
@@ -24,12 +24,20 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
     if reader.bundled:
         return reader.read(spec, bundled(reader.bundled))
     if data_root is not None:
-        return reader.read(spec, _locate(spec, data_root, reader.marker))
+        place = _locate(spec, data_root, reader.marker)
+        dataset = reader.read(spec, place)
+        return replace(dataset, fake=True) if _marked_fake(place, data_root) else dataset
     if spec.dataset.hub is not None:
         from ibench.datasets import hub
 
         return hub.read_pinned(spec, spec.dataset.hub)
     raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
+
+
+def reader_names() -> list[str]:
+    """The readers a task may name: the modules of this package but those whose names begin with ``_``, and `base`."""
+    modules = (path.stem for path in Path(__file__).parent.glob("*.py"))
+    return sorted(name for name in modules if name != "base" and not name.startswith("_"))
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,8 @@ class _Reader:
 
 def _reader(spec: TaskSpec) -> _Reader:
     name = spec.dataset.reader
-    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base"))
-    if name not in known:
-        raise IbenchError(f"{spec.name}: no reader '{name}'; {did_you_mean(name, known)}")
+    if name not in reader_names():
+        raise IbenchError(f"{spec.name}: no reader '{name}'; {did_you_mean(name, reader_names())}")
     module = import_module(f"ibench.datasets.{name}")
     return _Reader(module.read, getattr(module, "MARKER", ""), getattr(module, "BUNDLED", ""))
 
@@ -59,6 +66,11 @@ def _locate(spec: TaskSpec, data_root: Path, marker: str) -> Path:
         if (candidate / marker).exists():
             return candidate
     raise IbenchError(f"{spec.name}: {place / marker} not found. {_where_to_get(spec)}")
+
+
+def _marked_fake(place: Path, data_root: Path) -> bool:
+    above = [folder for folder in place.parents if folder.is_relative_to(data_root)]
+    return any((folder / FAKE_MARKER).is_file() for folder in [place, *above])
 
 
 def _where_to_get(spec: TaskSpec) -> str:

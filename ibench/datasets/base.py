@@ -15,6 +15,9 @@ from ibench.media.image import read_image
 from ibench.media.video import read_video
 from ibench.modalities import Modality, RawSample
 
+FAKE_MARKER = "FAKE-DATA.txt"
+"""A file of this name in a data set's folder, or above it up to the data root, makes every record of it fake."""
+
 
 @dataclass(frozen=True)
 class Item:

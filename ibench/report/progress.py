@@ -49,7 +49,7 @@ class LogProgress:
 
     def start(self, title: str, total: int) -> None:
         self._title, self._total, self._done, self._said = title, total, 0, time.monotonic()
-        self.note(f"{title}: {total} to encode")
+        self.note(f"{title}: {total} to do")
 
     def advance(self, samples: int) -> None:
         self._done += samples

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from ibench.comparison import Comparison, Row
+from ibench.datacheck import DataReport
 from ibench.encoders.contract import Outcome
 from ibench.errors import IbenchError, did_you_mean
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
+from ibench.tasks import Kind
 
 EMERGENT = "◇"
 LEGEND = f"{EMERGENT} emergent: this encoder never saw the two modalities together in training"
@@ -64,6 +66,39 @@ def contract_table(outcomes: Sequence[Outcome]) -> str:
         for one in outcomes
     ]
     return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+
+
+def data_table(report: DataReport) -> str:
+    """What `ibench data check` found, on one screen."""
+    spec, dataset = report.spec, report.dataset
+    about = [
+        ["task", f"{spec.name}: {spec.title}" if spec.title else spec.name],
+        ["copy", f"{dataset.copy}{' (fake data)' if dataset.fake else ''}" if dataset else "none found"],
+        ["licence", spec.dataset.licence],
+        ["source", spec.dataset.source],
+    ]
+    if spec.dataset.hub is not None:
+        about.append(["hub copy", f"{spec.dataset.hub.id} at {spec.dataset.hub.revision[:12]}"])
+    lines = [tabulate(about, tablefmt="plain", disable_numparse=True)]
+    if dataset is None:
+        return lines[0]
+    headers = ["modality", "found", "expected", "unreadable"]
+    rows = [
+        [
+            modality,
+            len(items),
+            report.expected(modality) or "",
+            "not looked at" if report.unreadable is None else len(report.unreadable.get(modality, ())),
+        ]
+        for modality, items in dataset.items.items()
+    ]
+    lines += ["", tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 3))]
+    if spec.kind is not Kind.RETRIEVAL:
+        occurring = {label for item in dataset.items[spec.query] for label in item.labels}
+        lines.append(f"{len(occurring)} classes occur, of {len(spec.labels or dataset.labels or occurring)}")
+    lines += _first_few("missing", dataset.missing)
+    reasons = [f"{name} ({why})" for part in (report.unreadable or {}).values() for name, why in part.items()]
+    return "\n".join(lines + _first_few("unreadable", reasons))
 
 
 def comparison_table(comparison: Comparison, form: str) -> str:
@@ -117,6 +152,12 @@ def count(record: Record) -> str:
     ]
     told = ", ".join(note for note in notes if note)
     return f"{record.n} ({told})" if told else str(record.n)
+
+
+def _first_few(what: str, names: Sequence[str], most: int = 5) -> list[str]:
+    """A line for each of the first names, and how many more there are."""
+    more = [f"{what}: {len(names) - most} more"] if len(names) > most else []
+    return [f"{what}: {name}" for name in names[:most]] + more
 
 
 def _reference(record: Record, known: Sequence[Published]) -> str:

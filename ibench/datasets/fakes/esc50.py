@@ -1,0 +1,34 @@
+"""ESC-50 in little: two clips of twelve classes, one of them damaged, and one listed that is not there."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from ibench.datasets.fakes.noise import damaged, sound
+from ibench.tasks import TaskSpec
+
+_CLASSES = ("dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow", "sea_waves", "siren")
+_CLIPS = 2
+_COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+
+
+def write(spec: TaskSpec, place: Path) -> None:
+    """``audio/{fold}-{source}-{take}-{target}.wav``, 44.1 kHz mono, and ``meta/esc50.csv``; targets are 0 … 11."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for target, category in enumerate(_CLASSES):
+        for clip in range(_CLIPS):
+            fold, source = 1 + (target + clip) % 5, 100_000 + 17 * target + clip
+            name = f"{fold}-{source}-A-{target}.wav"
+            rows.append((name, fold, target, category, target < 5, source, "A"))
+            if (target, clip) == (0, 0):
+                damaged(place / "audio" / name)
+            elif (target, clip) != (1, 0):  # listed, and not there
+                sound(place / "audio" / name, rng, rate=44_100)
+    rng.shuffle(rows)
+    (place / "meta").mkdir(parents=True, exist_ok=True)
+    with (place / "meta" / "esc50.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *rows])
