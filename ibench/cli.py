@@ -181,7 +181,7 @@ def check_data(
     suite: Annotated[Optional[str], typer.Option(help="Every task of a suite.")] = None,  # noqa: UP045
     data_root: DataRoot = None,
     workers: Annotated[Optional[int], typer.Option(help="Decode processes; default: by cores.")] = None,  # noqa: UP045
-    decode: Annotated[bool, typer.Option(help="Also decode every sample.")] = True,
+    no_decode: Annotated[bool, typer.Option("--no-decode", help="Only look whether the files are there.")] = False,
 ) -> None:
     """Whether a local copy is whole: found, missing, unreadable, and where to get it; exit 0 or 2."""
     from ibench.report.progress import progress_for_stderr
@@ -192,7 +192,7 @@ def check_data(
             from ibench.api import check_data
             from ibench.report.tables import data_table
 
-            report = check_data(name, data_root=data_root, workers=workers, decode=decode, progress=progress)
+            report = check_data(name, data_root=data_root, workers=workers, decode=not no_decode, progress=progress)
         print(("\n" if number else "") + data_table(report))
         problems += [report.problem] if report.problem else []
     if problems:

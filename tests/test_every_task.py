@@ -1,0 +1,249 @@
+"""Laws that hold for every task of the registry, on a miniature of its published layout.
+
+An oracle encoder scores 100%, a constant one no more than chance, a random one what scikit-learn and plain counting
+find from the same vectors. The encoders have their vectors by id, so nothing is decoded; what cannot be decoded is the
+readers' own tests' concern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
+
+from ibench.api import evaluate
+from ibench.datasets import Dataset, Item, open_dataset
+from ibench.datasets.fakes import write_fake
+from ibench.encoders import Card
+from ibench.encoders.embeddings import StoredEmbeddings, Table
+from ibench.evaluation import Cell, bind
+from ibench.modalities import Modality
+from ibench.results import Record
+from ibench.tasks import Kind, TaskSpec, load_task, task_files
+
+TASKS = sorted(task_files())
+BUNDLED = ("digits_bind",)
+"""Readers of what comes with ibench: real data, so there is no miniature of it."""
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task with its miniature under ``root``, bound to its default protocol."""
+
+    spec: TaskSpec
+    root: Path
+    cell: Cell
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.cell.dataset
+
+
+@pytest.fixture(scope="module")
+def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepared]:
+    written: dict[tuple[str, str], Path] = {}
+
+    @cache
+    def of(name: str) -> Prepared:
+        spec = load_task(name)
+        if spec.dataset.reader in BUNDLED:
+            return Prepared(spec, Path(), bind(spec, open_dataset(spec, None), None, None, None))
+        layout = (spec.dataset.reader, spec.dataset.path)
+        if layout not in written:
+            written[layout] = tmp_path_factory.mktemp(spec.dataset.reader)
+            write_fake(spec, written[layout])
+        root = written[layout]
+        return Prepared(spec, root, bind(spec, open_dataset(spec, root), None, None, None))
+
+    return of
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_oracle_encoder_scores_all(name: str, prepare: Callable[[str], Prepared]) -> None:
+    task = prepare(name)
+    record = run(task, oracle(task.cell))
+    best = 1.0 if not task.spec.headline.endswith("median_rank") else 1
+    assert {metric: score.value for metric, score in record.metrics.items()} == pytest.approx(
+        dict.fromkeys(record.metrics, 1.0)
+    ), record.metrics
+    assert record.score.value == best
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_constant_encoder_scores_chance(name: str, prepare: Callable[[str], Prepared]) -> None:
+    task = prepare(name)
+    record = run(task, constant(task.cell))
+    if task.spec.kind is Kind.CLASSIFICATION:
+        occurring = {item.labels[0] for item in task.dataset.items[task.spec.query]}
+        expected = 1 / len(occurring) if task.cell.classes[0] in occurring else 0.0
+        assert record.metrics["mean_per_class_recall"].value == pytest.approx(expected)
+        assert record.chance == pytest.approx(1 / len(task.cell.classes))
+    elif task.spec.kind is Kind.MULTILABEL:
+        assert record.score.value == pytest.approx(record.chance)
+    else:
+        assert record.score.value <= record.chance  # a tie is never a hit
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_random_encoder_scores_what_others_count(name: str, prepare: Callable[[str], Prepared]) -> None:
+    task = prepare(name)
+    encoder = random_vectors(task.cell)
+    found = {metric: score.value for metric, score in run(task, encoder).metrics.items()}
+    counted = COUNTED[task.spec.kind](task.cell, encoder)
+    assert found == pytest.approx(counted, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_miniature_is_fake_and_reads_the_same_twice(name: str, prepare: Callable[[str], Prepared]) -> None:
+    task = prepare(name)
+    again = open_dataset(task.spec, task.root if task.spec.dataset.reader not in BUNDLED else None)
+    assert task.dataset.fake == (task.spec.dataset.reader not in BUNDLED)
+    assert again.fingerprint() == task.dataset.fingerprint()
+    for items in again.items.values():
+        ids = [item.id for item in items]
+        assert len(set(ids)) == len(ids)
+
+
+# encoders -------------------------------------------------------------------------------------------------------------
+
+
+def run(task: Prepared, encoder: StoredEmbeddings) -> Record:
+    (record,) = evaluate(encoder, [task.spec], data_root=None if task.root == Path() else task.root)
+    return record
+
+
+def stored(vectors: dict[Modality, dict[str, Vectors]]) -> StoredEmbeddings:
+    card = Card(name="by id", family="test", modalities=tuple(vectors), by_id=True)
+    tables = {
+        modality: Table(np.stack(list(rows.values())), {id: row for row, id in enumerate(rows)})
+        for modality, rows in vectors.items()
+    }
+    return StoredEmbeddings(card, tables)
+
+
+def oracle(cell: Cell) -> StoredEmbeddings:
+    """A class, or a group of matching items, is an axis of its own."""
+    groups = {item.group for items in cell.dataset.items.values() for item in items}
+    axes = list(cell.classes) or sorted(groups)
+    axis = {label: np.eye(len(axes), dtype=np.float32)[number] for number, label in enumerate(axes)}
+    vectors: dict[Modality, dict[str, Vectors]] = {
+        modality: {item.id: unit(sum(axis[one] for one in axes_of(item, cell))) for item in items}
+        for modality, items in cell.dataset.items.items()
+        if modality is not Modality.TEXT
+    }
+    texts = {item.decode(): axis[item.group] for item in cell.dataset.items.get(Modality.TEXT, ())}
+    for label, names in zip(cell.classes, cell.names_of, strict=True):
+        texts |= {text: axis[label] for name in names for text in cell.texts[name]}
+    return stored(vectors | ({Modality.TEXT: texts} if texts else {}))
+
+
+def axes_of(item: Item, cell: Cell) -> tuple[str, ...]:
+    return item.labels if cell.classes else (item.group,)
+
+
+def constant(cell: Cell) -> StoredEmbeddings:
+    same = np.ones(4, dtype=np.float32) / 2
+    return stored({modality: dict.fromkeys(ids, same) for modality, ids in ids_of(cell).items()})
+
+
+def random_vectors(cell: Cell) -> StoredEmbeddings:
+    rng = np.random.default_rng(0)
+    return stored(
+        {
+            modality: {id: unit(rng.standard_normal(16)) for id in dict.fromkeys(ids)}
+            for modality, ids in ids_of(cell).items()
+        }
+    )
+
+
+def ids_of(cell: Cell) -> dict[Modality, list[str]]:
+    """What an encoder is asked for: samples by their ids, texts by themselves."""
+    ids = {
+        modality: [item.id for item in items]
+        for modality, items in cell.dataset.items.items()
+        if modality is not Modality.TEXT
+    }
+    return ids | ({Modality.TEXT: cell.all_texts()} if cell.all_texts() else {})
+
+
+def unit(vector: NDArray[np.floating]) -> Vectors:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+# the same metrics by other means --------------------------------------------------------------------------------------
+
+
+def vectors_of(encoder: StoredEmbeddings, modality: Modality, ids: list[str]) -> Vectors:
+    return np.asarray(encoder.vectors_by_id(modality, ids))
+
+
+def class_scores(cell: Cell, encoder: StoredEmbeddings) -> NDArray[np.float64]:
+    """[n, classes]: the prompts of a name averaged and made unit, the best name of a class."""
+    queries = vectors_of(encoder, cell.spec.query, [item.id for item in cell.dataset.items[cell.spec.query]])
+    names = [unit(vectors_of(encoder, Modality.TEXT, list(prompts)).mean(axis=0)) for prompts in cell.texts]
+    by_name = queries.astype(np.float64) @ np.stack(names).T
+    return np.stack([by_name[:, list(rows)].max(axis=1) for rows in cell.names_of], axis=1)
+
+
+def counted_classification(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    scores = class_scores(cell, encoder)
+    gold = np.array([cell.classes.index(item.labels[0]) for item in cell.dataset.items[cell.spec.query]])
+    every = np.arange(len(cell.classes))
+
+    def top(k: int) -> float:  # scikit-learn's has no two-class form for k, and none for k >= classes
+        if len(every) <= max(k, 2):
+            return float(np.mean([gold[row] in np.argsort(-scores[row])[:k] for row in range(len(gold))]))
+        return float(top_k_accuracy_score(gold, scores, k=k, labels=every))
+
+    return {
+        "top1": top(1),
+        "top5": top(5),
+        "mean_per_class_recall": float(balanced_accuracy_score(gold, scores.argmax(axis=1))),
+    }
+
+
+def counted_multilabel(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    scores = class_scores(cell, encoder)
+    gold = np.array([[label in item.labels for label in cell.classes] for item in cell.dataset.items[cell.spec.query]])
+    occurring = gold.any(axis=0)
+    return {"mAP": float(average_precision_score(gold[:, occurring], scores[:, occurring], average="macro"))}
+
+
+def counted_retrieval(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for prefix, query, target in (
+        ("", cell.spec.query, cell.spec.target),
+        ("reverse_", cell.spec.target, cell.spec.query),
+    ):
+        queries, gallery = embedded(cell, encoder, query), embedded(cell, encoder, target)
+        offered = {group for group, _ in gallery}
+        ranks = []
+        for group, vector in queries:
+            if group not in offered:
+                continue
+            order = sorted(range(len(gallery)), key=lambda row: -float(vector @ gallery[row][1]))
+            ranks.append(1 + next(place for place, row in enumerate(order) if gallery[row][0] == group))
+        found |= {f"{prefix}recall@{k}": float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 10)}
+        found[f"{prefix}median_rank"] = float(np.median(ranks))
+    return found
+
+
+def embedded(cell: Cell, encoder: StoredEmbeddings, modality: Modality) -> list[tuple[str, Vectors]]:
+    items = cell.dataset.items[modality]
+    ids = [item.decode() if modality is Modality.TEXT else item.id for item in items]
+    return [(item.group, vector) for item, vector in zip(items, vectors_of(encoder, modality, ids), strict=True)]
+
+
+COUNTED = {
+    Kind.CLASSIFICATION: counted_classification,
+    Kind.MULTILABEL: counted_multilabel,
+    Kind.RETRIEVAL: counted_retrieval,
+}
