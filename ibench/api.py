@@ -26,7 +26,7 @@ from ibench.modalities import Modality
 from ibench.resources import cache_dir
 from ibench.results import Record
 from ibench.scoring.similarity import Vectors
-from ibench.tasks import TaskSpec, load_task, task_path
+from ibench.tasks import TaskSpec, load_task
 
 _WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
 
@@ -202,8 +202,13 @@ def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | N
         return Path(data_root)
     if os.environ.get("IBENCH_DATA"):
         return Path(os.environ["IBENCH_DATA"])
-    own = isinstance(task, str | Path) and str(task).endswith((".yaml", ".yml"))
-    return task_path(task).absolute().parent if own else None  # type: ignore[arg-type]
+    if isinstance(task, TaskSpec) or not str(task).endswith((".yaml", ".yml")):
+        return None
+    spec = load_task(task)
+    beside = spec.folder.absolute()
+    # a task of the user's own may also name a copy on the hub, and have nothing beside it
+    local = spec.dataset.path != "." and (beside / spec.dataset.path).exists()
+    return None if spec.dataset.hub and not local else beside
 
 
 @contextmanager

@@ -164,14 +164,16 @@ def show_task(name: Annotated[str, typer.Argument(help="A task's name or YAML fi
 
 @tasks_app.command("validate")
 def validate_task(file: Annotated[Path, typer.Argument(help="A task's YAML file.")]) -> None:
-    """Check a task file: keys, types, prompts; exit 0 or 2."""
+    """Check a task file: keys, types, reader, prompts; exit 0 or 2."""
+    from ibench.datasets import refuse_unknown_reader
     from ibench.prompts import load_prompts
     from ibench.tasks import load_task
 
     spec = load_task(file)
+    refuse_unknown_reader(spec)
     for protocol in spec.protocols.values():
         if protocol.prompts:
-            load_prompts(protocol.prompts)
+            load_prompts(protocol.prompts, spec.folder)
     print(f"{file}: {spec.name} version {spec.version} is valid")
 
 

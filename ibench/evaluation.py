@@ -74,14 +74,15 @@ class Settings:
 def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
     """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
     name, chosen = spec.protocol(protocol)
+    _refuse_absent(spec, dataset)
     limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
     if limited is not None:
         dataset = dataset.limited(limited)
     if spec.kind is Kind.RETRIEVAL:
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
-    labels = {**_labels(spec, dataset), **_renamed(spec, name, chosen)}
+    labels = _renamed(spec, name, chosen, _labels(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
-    prompt_set = load_prompts(prompts or str(chosen.prompts))
+    prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
     return Cell(
         spec,
@@ -175,6 +176,16 @@ def record_of(
     return record, samples
 
 
+def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
+    needed = (spec.query, spec.target) if spec.kind is Kind.RETRIEVAL else (spec.query,)
+    for modality in needed:
+        if modality not in dataset.items:
+            raise IbenchError(
+                f"{spec.name}: reader '{spec.dataset.reader}' reads {', '.join(dataset.items)} for this task, "
+                f"and no {modality}; use one that reads both, such as 'manifest'"
+            )
+
+
 def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
     """The task's labels, else the data's own, else those that occur; all that occur must be among them."""
     used = dict.fromkeys(label for item in dataset.items[spec.query] for label in item.labels)
@@ -193,15 +204,17 @@ def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
     return labels
 
 
-def _renamed(spec: TaskSpec, name: str, protocol: Protocol) -> Mapping[str, tuple[str, ...]]:
-    """The names a protocol gives to labels. Raises IbenchError for a label that the task does not list."""
+def _renamed(
+    spec: TaskSpec, name: str, protocol: Protocol, labels: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, tuple[str, ...]]:
+    """The labels with the names a protocol gives them. Raises IbenchError for a label that is none of them."""
     for label in protocol.names:
-        if label not in (spec.labels or {}):
+        if label not in labels:
             raise IbenchError(
                 f"{spec.name}: protocol '{name}' names '{label}', which is no label of the task; "
-                f"{did_you_mean(label, spec.labels or {})}"
+                f"{did_you_mean(label, labels)}"
             )
-    return protocol.names
+    return {**labels, **protocol.names}
 
 
 def _written(name: str, protocol: Protocol) -> str:

@@ -42,9 +42,9 @@ class PromptSet(BaseModel):
         return tuple(template.replace(*self.replace) for template in templates) if self.replace else templates
 
 
-def load_prompts(name: str) -> PromptSet:
-    """A prompt set by its name in tasks/prompts/, or by the path of a YAML file."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else bundled("tasks") / "prompts" / f"{name}.yaml"
+def load_prompts(name: str, beside: Path = Path()) -> PromptSet:
+    """A prompt set by its name in tasks/prompts/, or by the path of a YAML file, relative to ``beside``."""
+    path = beside / name if name.endswith((".yaml", ".yml")) else bundled("tasks") / "prompts" / f"{name}.yaml"
     if not path.is_file():
         raise IbenchError(f"no prompt set '{name}'; {did_you_mean(name, prompt_names())}")
     return read_yaml(path, PromptSet)

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator, model_validator
 
 from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_json
@@ -119,6 +119,7 @@ class TaskSpec(_Strict):
     metrics: tuple[str, ...] = ()
     chance: float | None = None
     cluster: str | None = None
+    _folder: Path = PrivateAttr(default=Path())
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -137,13 +138,21 @@ class TaskSpec(_Strict):
         for metric in self.metrics:
             if metric not in METRICS[self.kind]:
                 raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, METRICS[self.kind])}")
-        if self.kind is not Kind.RETRIEVAL:
+        if self.kind is Kind.RETRIEVAL:
+            if self.query is self.target:
+                raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
+        else:
             if self.target is not Modality.TEXT or self.query is Modality.TEXT:
                 raise ValueError(f"{self.kind} is from a modality to text: set 'target: text' and another 'query'")
             for name, protocol in self.protocols.items():
                 if protocol.prompts is None:
                     raise ValueError(f"protocol '{name}' needs 'prompts'")
         return self
+
+    @property
+    def folder(self) -> Path:
+        """Where its file lies, which names files of its own beside it; the working directory for one without a file."""
+        return self._folder
 
     @property
     def headline(self) -> str:
@@ -181,7 +190,10 @@ def task_files() -> dict[str, Path]:
 
 def load_task(name: str | Path) -> TaskSpec:
     """A task by name, or by the path of a YAML file. Raises IbenchError when there is none or it does not fit."""
-    return read_yaml(task_path(name), TaskSpec)
+    path = task_path(name)
+    spec = read_yaml(path, TaskSpec)
+    spec._folder = path.parent
+    return spec
 
 
 def task_path(name: str | Path) -> Path:

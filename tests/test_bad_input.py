@@ -76,6 +76,36 @@ def test_unknown_reader_prompts_protocol_and_format(ibench: RunIbench, toy: Toy,
     refused(ibench("compare", tmp_path / "results", "--format", "html5"), "no format 'html5'")
 
 
+def test_a_task_file_with_an_unknown_reader_is_not_valid(ibench: RunIbench, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "x.yaml", "x", "image", "{reader: foldr, path: colours}")
+    refused(ibench("tasks", "validate", task), "no reader 'foldr'", "folder")
+
+
+def test_a_protocol_that_names_no_label_of_the_task(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    colours.write_text(colours.read_text().replace("prompts: lb_sound", "prompts: lb_sound, names: {rad: crimson}"))
+    refused(ibench("run", "--task", colours, "--ckpt", toy("oracle")), "names 'rad'", "did you mean red")
+
+
+def test_retrieval_that_its_reader_cannot_give(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    classified = colours.read_text()
+    colours.write_text(classified.replace("kind: classification", "kind: retrieval"))
+    refused(ibench("run", "--task", colours, "--ckpt", toy("oracle")), "'folder' reads image", "no text", "manifest")
+    colours.write_text(colours.read_text().replace("target: text", "target: image"))
+    refused(ibench("tasks", "validate", colours), "between two modalities", "both image")
+
+
+def test_data_commands(ibench: RunIbench, tmp_path: Path) -> None:
+    refused(ibench("data", "check"), "name tasks", "--suite")
+    refused(ibench("data", "fake", "digits", "--out", "noise"), "no miniature", "digits_bind")
+    (tmp_path / "real" / "ESC-50-master").mkdir(parents=True)
+    (tmp_path / "real" / "ESC-50-master" / "LICENSE").write_text("real")
+    refused(ibench("data", "fake", "esc50", "--out", "real"), "is not empty", "FAKE-DATA.txt")
+    none = ibench("data", "check", "esc50", "--data-root", "real")
+    assert none.returncode == 2
+    assert "none found" in none.stdout
+    assert "github.com/karolpiczak/ESC-50" in none.stderr
+
+
 def test_missing_data_root(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
     run = ("run", "--task", "esc50", "--ckpt", toy("oracle"), "--data-root")
     refused(ibench(*run, tmp_path / "no"), "is not a folder", "github.com/karolpiczak/ESC-50")

@@ -214,3 +214,60 @@ def test_a_measurement_repeated_leaves_the_record_as_it_was(
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
     ibench(*command)
     assert before == {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+
+
+def test_prompts_beside_a_task_are_found_from_anywhere(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    (colours.parent / "elsewhere").mkdir()
+    moved = colours.parent / "elsewhere" / "colours.yaml"
+    (moved.parent / "own.yaml").write_text("name: own\nsource: here\ntemplates: ['a {} thing']\n")
+    moved.write_text(colours.read_text().replace("lb_sound", "own.yaml"))
+    (colours.parent / "colours").rename(moved.parent / "colours")
+    assert ibench("tasks", "validate", moved).returncode == 0
+    done = ibench("run", "--task", moved, "--ckpt", toy("oracle"), "--json")
+    assert json.loads(done.stdout)[0]["prompts"] == "own"
+
+
+def test_a_protocol_names_a_class_its_own_way(toy: Toy, colours: Path) -> None:
+    text = colours.read_text()
+    colours.write_text(
+        text.replace("prompts: lb_sound", "prompts: lb_sound, names: {red: [crimson, red], green: blue}")
+    )
+    (record,) = package.evaluate(toy("oracle"), [colours])
+    assert record.metrics["top1"].value == pytest.approx(2 / 3)  # red by its best name; green asked for as blue
+
+
+def test_a_task_of_ones_own_reaches_its_copy_on_the_hub(
+    toy: Toy, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ibench.datasets import hub
+
+    asked = []
+    copy = "{reader: hub, hub: {id: a/b, revision: " + 40 * "a" + ", split: test}}"
+    task = write_task(colours.parent / "far.yaml", "far", "image", copy)
+
+    def read_pinned(spec: object, copy: object) -> object:
+        asked.append(copy)
+        raise package.IbenchError("no network")
+
+    monkeypatch.setattr(hub, "read_pinned", read_pinned)
+    with pytest.raises(package.IbenchError, match="no network"):
+        package.evaluate(toy("oracle"), [task])
+    assert len(asked) == 1
+
+
+def test_a_copy_is_checked_and_a_miniature_makes_fake_records(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
+    assert ibench("data", "fake", "esc50", "--out", "noise").returncode == 0
+    checked = ibench("data", "check", "esc50", "--data-root", "noise", "--workers", "0")
+    assert checked.returncode == 2
+    assert "1 missing, 1 unreadable" in checked.stderr
+    assert "fake data" in checked.stdout
+    listed = ibench("data", "check", "esc50", "--data-root", "noise", "--no-decode")
+    assert "not looked at" in listed.stdout
+    run = ("run", "--task", "esc50", "--data-root", "noise", "--ckpt", toy("oracle"), "--max-unreadable", "1", "--json")
+    (record,) = json.loads(ibench(*run).stdout)
+    assert record["fake"]
+    (copy,) = (tmp_path / "noise").iterdir()
+    (copy / "FAKE-DATA.txt").rename(tmp_path / "noise" / "FAKE-DATA.txt")  # above the copy, inside the root
+    (record,) = json.loads(ibench(*run).stdout)
+    assert record["fake"]
+    assert ibench("data", "check", "--suite", "demo", "--workers", "0").returncode == 0

@@ -12,7 +12,7 @@ from ibench.errors import IbenchError, did_you_mean
 from ibench.resources import bundled
 from ibench.tasks import TaskSpec
 
-__all__ = ["Dataset", "Item", "open_dataset", "reader_names"]
+__all__ = ["Dataset", "Item", "open_dataset", "refuse_unknown_reader"]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
@@ -34,10 +34,12 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
     raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
 
 
-def reader_names() -> list[str]:
-    """The readers a task may name: the modules of this package but those whose names begin with ``_``, and `base`."""
+def refuse_unknown_reader(spec: TaskSpec) -> None:
+    """Raises IbenchError for a reader that is no module of this package; `base` and ``_names`` are none."""
     modules = (path.stem for path in Path(__file__).parent.glob("*.py"))
-    return sorted(name for name in modules if name != "base" and not name.startswith("_"))
+    known = [name for name in modules if name != "base" and not name.startswith("_")]
+    if spec.dataset.reader not in known:
+        raise IbenchError(f"{spec.name}: no reader '{spec.dataset.reader}'; {did_you_mean(spec.dataset.reader, known)}")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,8 @@ class _Reader:
 
 
 def _reader(spec: TaskSpec) -> _Reader:
-    name = spec.dataset.reader
-    if name not in reader_names():
-        raise IbenchError(f"{spec.name}: no reader '{name}'; {did_you_mean(name, reader_names())}")
-    module = import_module(f"ibench.datasets.{name}")
+    refuse_unknown_reader(spec)
+    module = import_module(f"ibench.datasets.{spec.dataset.reader}")
     return _Reader(module.read, getattr(module, "MARKER", ""), getattr(module, "BUNDLED", ""))
 
 
