@@ -102,7 +102,11 @@ def test_the_audio_front_end_equals_the_reference(encoder: ImageBind, name: str,
     front_end = encoder.preprocess(Modality.AUDIO, {"clips": 3} if rule == "3" else {})
     views = front_end(Waveform(*samples.sound(name)))
     assert views.shape[1:] == (1, 128, 204)
-    assert difference(samples.sample(views), golden(f"front/audio/{name}/{rule}")) <= 1e-5
+    ours, theirs = samples.sample(views), golden(f"front/audio/{name}/{rule}")
+    # A bin 60 dB below the loudest of its frame holds what the transform rounded off there, which another processor
+    # rounds otherwise, and the logarithm shows it: single values may differ by more than the whole does.
+    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+    assert difference(ours, theirs) <= 1e-3
 
 
 @pytest.mark.parametrize("name", samples.VIDEOS)
