@@ -7,6 +7,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,13 +19,14 @@ from ibench.datacheck import DataReport, check
 from ibench.datasets import open_dataset
 from ibench.encoders import Checkpoint, Encoder, open_checkpoint
 from ibench.encoders.base import DTYPES
-from ibench.engine.encode import Progress, encode_missing
-from ibench.engine.plan import Job, unique
+from ibench.engine.encode import WHOLE, Progress, encode_missing, encode_rest
+from ibench.engine.estimate import PlannedJob, planned
+from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError
 from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text_job
 from ibench.modalities import Modality
-from ibench.resources import cache_dir
+from ibench.resources import store_dir
 from ibench.results import Record
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import TaskSpec, load_task
@@ -58,6 +61,7 @@ def evaluate(
     seed: int = 0,
     max_unreadable: int = 0,
     skip_unavailable: bool = False,
+    share: Share = WHOLE,
     progress: Progress | None = None,
 ) -> list[Record]:
     """Run tasks on an encoder; every text and every sample is embedded once, however many tasks ask for it.
@@ -66,37 +70,32 @@ def evaluate(
     kept. ``tasks`` are names, YAML files or TaskSpecs. Records go to ``out`` when it is given. ``store`` keeps
     embeddings between calls (default: the user's cache). ``workers`` processes decode; None chooses by the number of
     samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
-    data or modality is not there and goes on, as a suite does. Raises IbenchError for bad input, and when more than
-    ``max_unreadable`` samples cannot be read; what was encoded is kept then as well.
+    data or modality is not there and goes on, as a suite does. With a ``share``, others encode beside this process
+    (see `encode`): it makes its share, then what they have not made yet, and scores. Raises IbenchError for bad input,
+    and when more than ``max_unreadable`` samples cannot be read; what was encoded is kept then as well.
     """
     tell = progress or Silent()
     settings = _settings(device, dtype, batch_size, seed)
-    checkpoint = _checkpoint(encoder, settings)
     started = time.monotonic()
-    cells = _bound(checkpoint, tasks, data_root, protocol, prompts, limit, skip_unavailable, tell)
-    texts = text_job(cells, checkpoint.card, settings)
-    jobs = {id(cell): sample_jobs(cell, checkpoint.card, settings) for cell in cells}
-    plan = unique([*(job for several in jobs.values() for job in several), *([texts] if texts else [])])
+    run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
     read = time.monotonic()
     with _store(store, keep=isinstance(encoder, str | Path)) as kept:
-        encoded = encode_missing(
-            plan,
-            kept,
-            checkpoint.load,
-            batch_size=batch_size,
-            workers=_workers(workers, plan),
-            progress=tell,
-        )
-        if not encoded and plan:
+        processes = _workers(workers, run.jobs)
+        encoded = _encode(run, kept, batch_size, processes, tell, share)
+        if share != WHOLE:
+            encoded += encode_rest(
+                run.jobs, kept, lambda: run.opened, batch_size=batch_size, workers=processes, progress=tell
+            )
+        if not encoded and run.jobs:
             tell.note("all embeddings are in the store; the encoder was not opened")
         done = time.monotonic()
-        embedding_of = _by_text(texts, kept)
+        embedding_of = _by_text(run.texts, kept)
         records = []
-        for cell in cells:
-            embeddings = {Modality(job.modality): kept.load(job) for job in jobs[id(cell)]}
+        for cell, jobs in run.cells:
+            embeddings = {Modality(job.modality): kept.load(job) for job in jobs}
             _refuse_unreadable(cell, embeddings, max_unreadable)
             scoring = time.monotonic()
-            record, samples = record_of(cell, checkpoint.card, embeddings, embedding_of, settings)
+            record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
             timings = {"read": read - started, "encode": done - read, "score": time.monotonic() - scoring}
             rate = encoded / (done - read) if encoded else None
             record = record.model_copy(update={"timings": timings, "encoded_per_second": rate})
@@ -104,6 +103,57 @@ def evaluate(
                 results.save(record, samples, Path(out))
             records.append(record)
     return records
+
+
+def encode(
+    encoder: str | Path,
+    tasks: Sequence[str | Path | TaskSpec],
+    share: Share = WHOLE,
+    *,
+    data_root: str | Path | None = None,
+    store: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "fp32",
+    batch_size: int = 64,
+    workers: int | None = 0,
+    limit: int | None = None,
+    protocol: str | None = None,
+    prompts: str | None = None,
+    skip_unavailable: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Only encode, and only a share of the shards; returns how many samples were encoded. `evaluate` scores them.
+
+    Processes with different shares of one call may run at a time, on one machine or several that see the same store;
+    they need nothing of each other.
+    """
+    tell = progress or Silent()
+    settings = _settings(device, dtype, batch_size, 0)
+    run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
+    with _store(store, keep=True) as kept:
+        return _encode(run, kept, batch_size, _workers(workers, run.jobs), tell, share)
+
+
+def plan(
+    encoder: str | Path,
+    tasks: Sequence[str | Path | TaskSpec],
+    *,
+    data_root: str | Path | None = None,
+    store: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "fp32",
+    limit: int | None = None,
+    protocol: str | None = None,
+    prompts: str | None = None,
+    skip_unavailable: bool = False,
+    progress: Progress | None = None,
+) -> list[PlannedJob]:
+    """The embedding jobs that `evaluate` would do with the same arguments, and how much of each is in the store."""
+    settings = _settings(device, dtype, 1, 0)
+    tell = progress or Silent()
+    run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
+    with _store(store, keep=True) as kept:
+        return planned(run.jobs, kept)
 
 
 def compare(runs: Sequence[str | Path | Sequence[Record]]) -> Comparison:
@@ -129,6 +179,47 @@ def check_data(
 def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32") -> Encoder:
     """Open what ``--ckpt`` takes. Raises IbenchError for what no family knows."""
     return open_checkpoint(str(reference), _device(device)[0], _dtype(dtype)).load()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The tasks of a call with the jobs of their samples, the job of all their texts, and the distinct jobs of both."""
+
+    checkpoint: Checkpoint
+    cells: Sequence[tuple[Cell, Sequence[Job]]]
+    texts: Job | None
+
+    @cached_property
+    def opened(self) -> Encoder:
+        """The encoder, opened when it is first asked for."""
+        return self.checkpoint.load()
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        return unique([*(job for _, jobs in self.cells for job in jobs), *([self.texts] if self.texts else [])])
+
+
+def _prepared(
+    encoder: str | Path | Encoder,
+    tasks: Sequence[str | Path | TaskSpec],
+    data_root: str | Path | None,
+    protocol: str | None,
+    prompts: str | None,
+    limit: int | None,
+    skip_unavailable: bool,
+    settings: Settings,
+    tell: Progress,
+) -> _Run:
+    checkpoint = _checkpoint(encoder, settings)
+    cells = _bound(checkpoint, tasks, data_root, protocol, prompts, limit, skip_unavailable, tell)
+    texts = text_job(cells, checkpoint.card, settings)
+    return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts)
+
+
+def _encode(run: _Run, store: EmbeddingStore, batch_size: int, workers: int, tell: Progress, share: Share) -> int:
+    return encode_missing(
+        run.jobs, store, lambda: run.opened, batch_size=batch_size, workers=workers, progress=tell, share=share
+    )
 
 
 def _settings(device: str, dtype: str, batch_size: int, seed: int) -> Settings:
@@ -215,7 +306,7 @@ def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | N
 def _store(place: str | Path | None, keep: bool) -> Iterator[EmbeddingStore]:
     """The store; a temporary one for a live encoder, whose code has no digest to keep its embeddings under."""
     if keep:
-        yield EmbeddingStore(Path(place) if place is not None else cache_dir() / "store")
+        yield EmbeddingStore(Path(place) if place is not None else store_dir())
         return
     with tempfile.TemporaryDirectory(prefix="ibench-") as folder:
         yield EmbeddingStore(Path(folder))

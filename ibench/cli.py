@@ -6,12 +6,19 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
 from ibench.errors import IbenchError
+
+if TYPE_CHECKING:
+    from ibench.engine.plan import Share
+    from ibench.engine.store import EmbeddingStore
+    from ibench.report.progress import LogProgress, TerminalProgress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +33,8 @@ encoders_app = typer.Typer(help="The families of encoders: list them, check an e
 app.add_typer(encoders_app, name="encoders")
 data_app = typer.Typer(help="Data sets on disk: check a copy, write a miniature of noise.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+store_app = typer.Typer(help="The embeddings that are kept: list, measure, tidy.", rich_markup_mode=None)
+app.add_typer(store_app, name="store")
 
 INTERRUPTED = 130
 BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
@@ -35,6 +44,7 @@ DataRoot = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10
     typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
 ]
+StoreFolder = Annotated[Optional[Path], typer.Option(help="The store's folder (default: the cache).")]  # noqa: UP045
 
 
 @app.command()
@@ -54,27 +64,36 @@ def run(
     prompts: Annotated[Optional[str], typer.Option(help="Another prompt set: a name or a YAML file.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
+    shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be encoded, and what is kept.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on tasks; interrupted, the same command continues."""
-    _evaluate(
-        ckpt,
-        _named(task, suite, "--task"),
-        as_json,
-        data_root=data_root,
-        out=out,
-        store=store,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        workers=workers,
-        limit=limit,
-        protocol=protocol,
-        prompts=prompts,
-        seed=seed,
-        max_unreadable=max_unreadable,
-        skip_unavailable=suite is not None,
-    )
+    tasks = _named(task, suite, "--task")
+    what = {
+        "data_root": data_root,
+        "store": store,
+        "device": device,
+        "dtype": dtype,
+        "limit": limit,
+        "protocol": protocol,
+        "prompts": prompts,
+        "skip_unavailable": suite is not None,
+    }
+    how = {"batch_size": batch_size, "workers": workers}
+    if plan:
+        _plan(ckpt, tasks, as_json, **what)
+        return
+    share = _torchrun_share()
+    if share is not None:
+        what["device"] = _torchrun_device(device)
+    if shards is not None:
+        _encode(ckpt, tasks, _share(shards), **what, **how)
+    elif share is not None and share.index > 0:  # the first process waits for the others' shards, and scores
+        _encode(ckpt, tasks, share, **what, **how)
+    else:
+        told = {"out": out, "seed": seed, "max_unreadable": max_unreadable, **({"share": share} if share else {})}
+        _evaluate(ckpt, tasks, as_json, **told, **what, **how)
 
 
 @app.command()
@@ -246,6 +265,39 @@ def check_encoder(
         raise IbenchError(f"{ckpt} breaks the contract of an encoder; {'; '.join(broken)}")
 
 
+@store_app.command("ls")
+def list_store(store: StoreFolder = None) -> None:
+    """What the store holds, the job used last first."""
+    from ibench.report.tables import store_table
+
+    print(store_table(_opened_store(store).entries()))
+
+
+@store_app.command("du")
+def store_usage(store: StoreFolder = None) -> None:
+    """How much the embeddings of each encoder take."""
+    from ibench.report.tables import usage_table
+
+    print(usage_table(_opened_store(store).entries()))
+
+
+@store_app.command("gc")
+def collect_store(
+    store: StoreFolder = None,
+    older_than: Annotated[Optional[float], typer.Option(help="Also what was not used for so many days.")] = None,  # noqa: UP045
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what killed runs left behind, and embeddings that nobody asked for in a while."""
+    import shutil
+    import time
+
+    before = time.time() - older_than * 86400 if older_than is not None else 0.0
+    for path in _opened_store(store).collect(before):
+        print(path)
+        if not dry_run:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def main() -> None:
     """Run the command line; IbenchErrors become one line on stderr and exit code 2."""
     try:
@@ -271,8 +323,49 @@ def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:
     return list(dict.fromkeys([*names, *(suite_tasks(suite) if suite else ())]))
 
 
+def _opened_store(place: Path | None) -> EmbeddingStore:
+    from ibench.engine.store import EmbeddingStore
+    from ibench.resources import store_dir
+
+    return EmbeddingStore(place if place is not None else store_dir())
+
+
+def _plan(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:
+    """Print the jobs of a run that is not made."""
+    from dataclasses import asdict
+
+    with _working() as progress:
+        from ibench.api import plan
+        from ibench.report.tables import plan_table
+
+        jobs = plan(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+    print(json.dumps([asdict(job) for job in jobs], indent=1) if as_json else plan_table(jobs))
+
+
+def _encode(checkpoint: str, tasks: list[str], share: Share, **options: object) -> None:
+    """Encode a share of a run, for another process to score."""
+    with _working() as progress:
+        from ibench.api import encode
+
+        encoded = encode(checkpoint, tasks, share, progress=progress, **options)  # type: ignore[arg-type]
+        progress.note(f"share {share.index}/{share.of}: {encoded} samples encoded; the command without --shards scores")
+
+
 def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:
-    """Run tasks with progress on stderr, and print the table or the records."""
+    """Run tasks and print the table or the records."""
+    with _working() as progress:
+        from ibench.api import evaluate
+        from ibench.report.tables import run_table
+
+        records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+    print(
+        json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
+    )
+
+
+@contextmanager
+def _working() -> Iterator[TerminalProgress | LogProgress]:
+    """Progress on stderr, around what imports torch; Ctrl-C says how to go on."""
     from ibench.report.progress import progress_for_stderr
 
     # libraries warn of what ibench does on purpose, such as building a model before its weights are loaded
@@ -281,15 +374,38 @@ def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: objec
     try:
         with progress_for_stderr() as progress:
             progress.note("loading torch")
-            from ibench.api import evaluate
-            from ibench.report.tables import run_table
-
-            records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+            yield progress
     except KeyboardInterrupt:
         _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
-    print(
-        json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
-    )
+
+
+def _share(shards: str) -> Share:
+    """``i/n`` as a share."""
+    from ibench.engine.plan import Share
+
+    index, _, of = shards.partition("/")
+    if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
+        raise IbenchError(f"--shards {shards}: i/n with i from 0 to n-1, such as 0/4")
+    return Share(int(index), int(of))
+
+
+def _torchrun_share() -> Share | None:
+    """Which of torchrun's processes this is, if it is one of several."""
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    return _share(f"{os.environ['RANK']}/{ranks}") if ranks > 1 and "LOCAL_RANK" in os.environ else None
+
+
+def _torchrun_device(asked: str) -> str:
+    """A device for each process, and on a CPU the threads that one process alone would have.
+
+    torchrun gives each process one thread; sums in another number of threads would round otherwise.
+    """
+    import torch
+
+    if asked == "auto" and torch.cuda.is_available():
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return asked
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -20,3 +20,8 @@ def cache_dir() -> Path:
     chosen = os.environ.get("IBENCH_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(chosen) if chosen else base / "ibench"
+
+
+def store_dir() -> Path:
+    """Where embeddings are kept unless a run says otherwise."""
+    return cache_dir() / "store"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,12 +10,15 @@ import torch
 from torch import Tensor
 
 from ibench.engine.local import DecodePool, Prepare, Unreadable
-from ibench.engine.plan import Job
+from ibench.engine.plan import Job, Share
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError
 
 POOLING = "mean of unit views, then unit length"
 """How the views of a sample become one vector (part of every key)."""
+
+
+WHOLE = Share()
 
 
 class EncodingModel(Protocol):
@@ -50,18 +54,51 @@ def encode_missing(
     batch_size: int,
     workers: int,
     progress: Progress,
+    share: Share = WHOLE,
 ) -> int:
-    """Make every shard that the store lacks; the encoder is opened only if there is one.
+    """Make the shards that the store lacks, or one process's share of them; nothing to make opens no encoder.
 
     Returns how many samples were encoded. A shard is kept as soon as it is finished, so an interrupted call goes
     on where it stopped. Raises IbenchError for an embedding that is not finite, naming its sample.
     """
-    todo = [(job, missing) for job in jobs if (missing := store.missing(job))]
+    todo = _missing(jobs, store, share)
     if not todo:
         return 0
     encoder = open_encoder()
     with DecodePool(workers) as pool, torch.no_grad():
         return sum(_encode_job(job, missing, store, encoder, pool, batch_size, progress) for job, missing in todo)
+
+
+def encode_rest(
+    jobs: Sequence[Job],
+    store: EmbeddingStore,
+    open_encoder: Callable[[], EncodingModel],
+    *,
+    batch_size: int,
+    workers: int,
+    progress: Progress,
+) -> int:
+    """Make what other processes have not made yet, shard by shard from the end, until the store has all.
+
+    What a process that died leaves undone is done here; at worst the shards that others work on just now are made
+    twice, with the same bytes.
+    """
+    encoded = 0
+    with DecodePool(workers) as pool, torch.no_grad():
+        while todo := _missing(jobs, store, WHOLE):
+            job, missing = todo[-1]
+            encoded += _encode_job(job, missing[-1:], store, open_encoder(), pool, batch_size, progress)
+    return encoded
+
+
+def _missing(jobs: Sequence[Job], store: EmbeddingStore, share: Share) -> list[tuple[Job, list[int]]]:
+    """The jobs with the shards that are not in the store and fall to a share, counted through the whole plan."""
+    todo, before = [], 0
+    for job in jobs:
+        mine = [number for number in store.missing(job) if (before + number) % share.of == share.index]
+        before += len(job.shards)
+        todo += [(job, mine)] if mine else []
+    return todo
 
 
 def _encode_job(
@@ -77,11 +114,13 @@ def _encode_job(
     progress.start(job.title, len(items))
     if job.by_id:
         return _look_up_job(job, missing, store, encoder, progress)
+    started = time.monotonic()
     decoded = pool.stream(items, encoder.preprocess(job.modality, job.views), job.inline)
     for number in missing:
         rows = job.shards[number]
         store.write(job, number, _encode_shard(job, rows, decoded, encoder, batch_size))
         progress.advance(len(rows))
+    store.note_rate(job, len(items) / (time.monotonic() - started))
     return len(items)
 
 
@@ -117,13 +156,33 @@ def _encode_shard(
         waiting.append(sample)
         while sum(map(len, waiting)) >= batch_size:
             batch = torch.cat(waiting)
-            encoded.append(encoder.encode(job.modality, batch[:batch_size]).cpu())
+            encoded.append(_encoded(job, encoder, batch[:batch_size]))
             waiting = [batch[batch_size:]] if len(batch) > batch_size else []
     if waiting:
-        encoded.append(encoder.encode(job.modality, torch.cat(waiting)).cpu())
+        encoded.append(_encoded(job, encoder, torch.cat(waiting)))
     vectors = _pooled(torch.cat(encoded), views_of) if encoded else torch.zeros(len(rows), 1)
     _refuse_not_finite(job, rows, vectors)
     return Embeddings(vectors.numpy(), unreadable)
+
+
+def _encoded(job: Job, encoder: EncodingModel, batch: Tensor) -> Tensor:
+    """A batch's vectors on the CPU; in halves where the memory of the device does not hold it whole."""
+    try:
+        return encoder.encode(job.modality, batch).cpu()
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise IbenchError(
+                f"{job.title}: memory does not hold a single view ({str(error).splitlines()[0]})"
+            ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # what the failed try left in pieces
+    return torch.cat([_encoded(job, encoder, half) for half in batch.tensor_split(2)])
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the latter on a CPU
 
 
 def _pooled(views: Tensor, views_of: Sequence[int]) -> Tensor:

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,10 @@ from ibench.engine.plan import Decodable
 from ibench.errors import IbenchError, UnreadableSample
 
 Prepare: TypeAlias = Callable[[Any], Tensor]
+
+DECODE_LIMIT = 300.0
+"""Seconds a sample may take to decode in a worker; a decoder that hangs would hold the run for ever."""
+
 _CHUNK = 8  # items per message to a worker: few enough to spread, enough to pay for the message
 _AHEAD = 4  # chunks each worker may be ahead of the encoder: bounds what waits in memory
 
@@ -32,11 +37,19 @@ class Unreadable:
     reason: str
 
 
-class DecodePool:
-    """Workers for a whole run; with 0 of them everything is decoded where it is called. A context manager."""
+_Chunk: TypeAlias = "list[NDArray[Any] | Unreadable]"
 
-    def __init__(self, workers: int) -> None:
+
+class DecodePool:
+    """Workers for a whole run; with 0 of them everything is decoded where it is called. A context manager.
+
+    A sample whose decoder crashes its worker, or is not done after ``limit`` seconds, costs that sample and not the
+    run: the worker is replaced, and the samples it held are tried again one by one. Decoding here has no such shield.
+    """
+
+    def __init__(self, workers: int, limit: float = DECODE_LIMIT) -> None:
         self.workers = workers
+        self.limit = limit
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> DecodePool:
@@ -45,12 +58,10 @@ class DecodePool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._executor is None:
-            return
-        if error is not None:  # do not wait for work nobody wants
-            for process in list(self._executor._processes.values()):
-                process.terminate()
-        self._executor.shutdown(cancel_futures=True)
+        if error is not None:
+            self._kill()  # do not wait for work nobody wants
+        elif self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
 
     def stream(self, items: Sequence[Decodable], prepare: Prepare, inline: bool) -> Iterator[Tensor | Unreadable]:
         """The items decoded and prepared, in order: tensors [views, ...], or why there is none."""
@@ -62,16 +73,46 @@ class DecodePool:
             for result in chunk:
                 yield result if isinstance(result, Unreadable) else torch.from_numpy(result)
 
-    def _in_order(self, items: Sequence[Decodable], prepare: Prepare) -> Iterator[list[NDArray[Any] | Unreadable]]:
-        executor = self._started()
-        waiting: deque[tuple[Future[list[NDArray[Any] | Unreadable]], Sequence[Decodable]]] = deque()
-        for start in range(0, len(items), _CHUNK):
-            chunk = items[start : start + _CHUNK]
-            waiting.append((executor.submit(_prepared_chunk, chunk, prepare), chunk))
+    def _in_order(self, items: Sequence[Decodable], prepare: Prepare) -> Iterator[_Chunk]:
+        chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+        waiting: deque[tuple[Sequence[Decodable], Future[_Chunk]]] = deque()
+        for chunk in chunks:
+            waiting.append((chunk, self._submit(chunk, prepare)))
             if len(waiting) > self.workers * _AHEAD:
-                yield _result(*waiting.popleft())
+                yield self._first_of(waiting, prepare)
         while waiting:
-            yield _result(*waiting.popleft())
+            yield self._first_of(waiting, prepare)
+
+    def _first_of(self, waiting: deque[tuple[Sequence[Decodable], Future[_Chunk]]], prepare: Prepare) -> _Chunk:
+        chunk, future = waiting.popleft()
+        try:
+            return future.result(timeout=self.limit)
+        except (BrokenProcessPool, FutureTimeout):
+            self._kill()
+        results = [self._alone(item, prepare) for item in chunk]
+        lost = [(later, self._submit(later, prepare)) for later, _ in waiting]
+        waiting.clear()
+        waiting.extend(lost)
+        return results
+
+    def _alone(self, item: Decodable, prepare: Prepare) -> NDArray[Any] | Unreadable:
+        """One sample in a worker by itself; twice, since a worker may die of something else than its sample."""
+        for _ in range(2):
+            try:
+                return self._submit([item], prepare).result(timeout=self.limit)[0]
+            except BrokenProcessPool:
+                self._kill()
+            except FutureTimeout:
+                self._kill()
+                return Unreadable(f"decoding was not done after {self.limit:g} s")
+        return Unreadable("decoding crashed its process")
+
+    def _submit(self, chunk: Sequence[Decodable], prepare: Prepare) -> Future[_Chunk]:
+        try:
+            return self._started().submit(_prepared_chunk, chunk, prepare)
+        except BrokenProcessPool:  # a worker died while it had nothing to do
+            self._kill()
+            return self._started().submit(_prepared_chunk, chunk, prepare)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
@@ -81,26 +122,21 @@ class DecodePool:
             )
         return self._executor
 
+    def _kill(self) -> None:
+        if self._executor is None:
+            return
+        for process in list((self._executor._processes or {}).values()):
+            process.kill()
+        self._executor.shutdown(cancel_futures=True)
+        self._executor = None
+
 
 def _start_worker(path: list[str]) -> None:
     sys.path[:] = path  # a factory's folder was put there when it was loaded
     torch.set_num_threads(1)
 
 
-def _result(
-    future: Future[list[NDArray[Any] | Unreadable]], chunk: Sequence[Decodable]
-) -> list[NDArray[Any] | Unreadable]:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        names = ", ".join(item.id for item in chunk)
-        raise IbenchError(
-            f"a decode worker died at or before one of: {names}; what is encoded is kept. "
-            "Run again with --workers 0 to see the cause"
-        ) from error
-
-
-def _prepared_chunk(items: Sequence[Decodable], prepare: Prepare) -> list[NDArray[Any] | Unreadable]:
+def _prepared_chunk(items: Sequence[Decodable], prepare: Prepare) -> _Chunk:
     # as arrays: a pickled torch tensor would hold a file descriptor until the encoder gets to it
     results = (_prepared(item, prepare) for item in items)
     return [result if isinstance(result, Unreadable) else np.asarray(result) for result in results]

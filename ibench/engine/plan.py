@@ -13,6 +13,14 @@ SHARD_SIZE = 512
 """Samples in a shard. Part of every key: batches never cross a shard, so another size could give other last bits."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """The shards that one of several processes makes: every ``of``-th of a plan, from ``index`` on."""
+
+    index: int = 0
+    of: int = 1
+
+
 class Decodable(Protocol):
     """What the engine knows of an item: a name for messages, and how to make its raw sample."""
 

@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,8 @@ from safetensors.numpy import save
 
 from ibench.engine.plan import Job
 
+_PART_LIVES = 3600.0  # seconds
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -23,6 +28,19 @@ class Embeddings:
 
     vectors: NDArray[np.float32]
     unreadable: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the store holds of one job: its identity, its shards and their bytes, when it was last used (s since 1970),
+    and how many samples a second were encoded when it was made, if that run came to its end."""
+
+    folder: Path
+    identity: Mapping[str, Any]
+    shards: int
+    bytes: int
+    used: float
+    rate: float | None
 
 
 class EmbeddingStore:
@@ -69,11 +87,39 @@ class EmbeddingStore:
                 raise FileNotFoundError(f"shard {number} of {job.title} is not in the store")
             vectors.append(shard.vectors)
             unreadable |= {rows.start + position: reason for position, reason in shard.unreadable.items()}
+        (self.root / job.key / "key.json").touch()  # its time says when the job was last used
         dim = max(part.shape[1] for part in vectors)  # a shard of only unreadable samples never learned it
         return Embeddings(
             np.concatenate([part if part.any() else np.zeros((len(part), dim), np.float32) for part in vectors]),
             unreadable,
         )
+
+    def note_rate(self, job: Job, samples_per_second: float) -> None:
+        """Remember how fast a job was encoded, for the estimates of later plans."""
+        _write_whole(self.root / job.key / "rate.json", json.dumps({"samples_per_second": samples_per_second}).encode())
+
+    def entries(self) -> list[Entry]:
+        """Every job in the store, the one used last first."""
+        found = [_entry(about.parent) for about in self.root.glob("*/key.json")]
+        return sorted(found, key=lambda entry: -entry.used)
+
+    def collect(self, before: float) -> list[Path]:
+        """What may go: jobs last used before a time (s since 1970), and parts of shards that no run finished.
+
+        Parts younger than an hour may belong to a run that is writing them now, and stay.
+        """
+        old = [entry.folder for entry in self.entries() if entry.used < before]
+        parts = [part for part in self.root.glob("*/.*.part") if part.stat().st_mtime < time.time() - _PART_LIVES]
+        return old + [part for part in parts if part.parent not in old]
+
+
+def _entry(folder: Path) -> Entry:
+    about = folder / "key.json"
+    shards = [shard.stat().st_size for shard in folder.glob("*.safetensors")]
+    identity = json.loads(about.read_text(encoding="utf-8"))
+    noted = folder / "rate.json"
+    rate = json.loads(noted.read_text())["samples_per_second"] if noted.exists() else None
+    return Entry(folder, identity, len(shards), sum(shards), about.stat().st_mtime, rate)
 
 
 def _file(folder: Path, number: int) -> Path:

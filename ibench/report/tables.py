@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 from tabulate import tabulate
 
 from ibench.comparison import Comparison, Row
 from ibench.datacheck import DataReport
 from ibench.encoders.contract import Outcome
+from ibench.engine.estimate import PlannedJob
+from ibench.engine.store import Entry
 from ibench.errors import IbenchError, did_you_mean
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
@@ -99,6 +103,64 @@ def data_table(report: DataReport) -> str:
     lines += _first_few("missing", dataset.missing)
     reasons = [f"{name} ({why})" for part in (report.unreadable or {}).values() for name, why in part.items()]
     return "\n".join(lines + _first_few("unreadable", reasons))
+
+
+def plan_table(jobs: Sequence[PlannedJob]) -> str:
+    """The jobs of a plan, what the store holds of them, and the time the rest may take."""
+    headers = ["job", "modality", "samples", "in store", "to encode", "estimate"]
+    rows = [
+        [job.title, job.modality, job.samples, job.held, job.samples - job.held, duration(job.seconds)] for job in jobs
+    ]
+    known = [job.seconds for job in jobs if job.seconds is not None]
+    samples, held = sum(job.samples for job in jobs), sum(job.held for job in jobs)
+    total = duration(sum(known)) if len(known) == len(jobs) else "unknown"
+    rows.append([f"{len(jobs)} jobs", "", samples, held, samples - held, total])
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *["right"] * 4))
+
+
+def store_table(entries: Sequence[Entry]) -> str:
+    """What the embedding store holds, a line for each job."""
+    headers = ["key", "encoder", "modality", "dtype", "shards", "size", "last used"]
+    rows = [
+        [
+            entry.folder.name[:12],
+            entry.identity.get("encoder", ""),
+            entry.identity.get("modality", ""),
+            entry.identity.get("dtype", ""),
+            entry.shards,
+            size(entry.bytes),
+            datetime.fromtimestamp(entry.used).isoformat(" ", timespec="minutes"),
+        ]
+        for entry in entries
+    ]
+    aligned = ("left", "left", "left", "left", "right", "right", "left")
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=aligned if rows else None)
+
+
+def usage_table(entries: Sequence[Entry]) -> str:
+    """How much the embeddings of each encoder take, the largest first."""
+    bytes_of: Counter[str] = Counter()
+    for entry in entries:
+        bytes_of[str(entry.identity.get("encoder", ""))] += entry.bytes
+    rows = [[name, size(taken)] for name, taken in bytes_of.most_common()]
+    rows.append(["all", size(bytes_of.total())])
+    return tabulate(rows, ["encoder", "size"], tablefmt="simple", disable_numparse=True, colalign=("left", "right"))
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people read them; an estimate that nothing is known for says so."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def comparison_table(comparison: Comparison, form: str) -> str:

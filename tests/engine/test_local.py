@@ -1,0 +1,91 @@
+"""A decoder that crashes or hangs costs its sample; a worker that is killed costs nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ibench.datasets import Item
+from ibench.engine.local import DecodePool, Unreadable
+from ibench.errors import IbenchError, UnreadableSample
+
+
+def good(number: int) -> int:
+    return number
+
+
+def damaged() -> int:
+    raise UnreadableSample("damaged")
+
+
+def crash() -> int:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return 0
+
+
+def crash_once(mark: Path) -> int:
+    """As a worker that the system killed: the sample is not to blame."""
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return -1
+
+
+def hang() -> int:
+    time.sleep(3600)
+    return 0
+
+
+def bug() -> int:
+    raise ZeroDivisionError
+
+
+def as_tensor(number: int) -> Tensor:
+    return torch.tensor([[number]])
+
+
+def items(others: dict[int, object], n: int = 30) -> list[Item]:
+    return [Item(str(i), others.get(i, partial(good, i)), str(i)) for i in range(n)]  # type: ignore[arg-type]
+
+
+def decoded(pool: DecodePool, some: list[Item]) -> list[object]:
+    found = pool.stream(some, as_tensor, inline=False)
+    return [one.reason if isinstance(one, Unreadable) else int(one) for one in found]
+
+
+def test_order_is_kept_and_only_the_poison_is_lost() -> None:
+    poison = {3: crash, 4: damaged, 20: crash}
+    with DecodePool(2) as pool:
+        found = decoded(pool, items(poison))
+        again = decoded(pool, items({}, n=5))  # the pool goes on to the next job
+    crashed = "decoding crashed its process"
+    assert found == [{3: crashed, 4: "damaged", 20: crashed}.get(i, i) for i in range(30)]
+    assert again == list(range(5))
+
+
+def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
+    with DecodePool(1) as pool:
+        assert decoded(pool, items({5: partial(crash_once, tmp_path / "mark")}, n=12)) == [
+            -1 if i == 5 else i for i in range(12)
+        ]
+
+
+def test_a_decoder_that_hangs_is_left_behind() -> None:
+    with DecodePool(1, limit=12.0) as pool:
+        assert decoded(pool, items({1: hang}, n=4)) == [0, "decoding was not done after 12 s", 2, 3]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bug_in_preprocessing_is_no_unreadable_sample(workers: int) -> None:
+    with (
+        pytest.raises(IbenchError, match="sample 1: preprocessing failed: ZeroDivisionError"),
+        DecodePool(workers) as pool,
+    ):
+        decoded(pool, items({1: bug}, n=3))
