@@ -120,6 +120,7 @@ class DecodePool:
             self._executor = ProcessPoolExecutor(
                 self.workers, multiprocessing.get_context("spawn"), _start_worker, (list(sys.path),)
             )
+            self._executor.submit(_nothing).result()  # the limit is for decoding, not for a worker's own start
         return self._executor
 
     def _kill(self) -> None:
@@ -134,6 +135,10 @@ class DecodePool:
 def _start_worker(path: list[str]) -> None:
     sys.path[:] = path  # a factory's folder was put there when it was loaded
     torch.set_num_threads(1)
+
+
+def _nothing() -> None:
+    """What a worker does that has only to be there."""
 
 
 def _prepared_chunk(items: Sequence[Decodable], prepare: Prepare) -> _Chunk:

@@ -1,4 +1,4 @@
-"""Processes that share a run: their shares make the same bytes as one process alone, and a lost share is made up for."""
+"""Processes that share a run: their shares make the bytes one process makes, and a lost share is made up for."""
 
 from __future__ import annotations
 
