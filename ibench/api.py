@@ -53,6 +53,7 @@ def evaluate(
     store: str | Path | None = None,
     device: str = "auto",
     dtype: str = "fp32",
+    compile: bool = False,
     batch_size: int = 64,
     workers: int | None = 0,
     limit: int | None = None,
@@ -75,7 +76,7 @@ def evaluate(
     and when more than ``max_unreadable`` samples cannot be read; what was encoded is kept then as well.
     """
     tell = progress or Silent()
-    settings = _settings(device, dtype, batch_size, seed)
+    settings = _settings(device, dtype, batch_size, seed, compile)
     started = time.monotonic()
     run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
     read = time.monotonic()
@@ -114,6 +115,7 @@ def encode(
     store: str | Path | None = None,
     device: str = "auto",
     dtype: str = "fp32",
+    compile: bool = False,
     batch_size: int = 64,
     workers: int | None = 0,
     limit: int | None = None,
@@ -128,7 +130,7 @@ def encode(
     they need nothing of each other.
     """
     tell = progress or Silent()
-    settings = _settings(device, dtype, batch_size, 0)
+    settings = _settings(device, dtype, batch_size, 0, compile)
     run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
     with _store(store, keep=True) as kept:
         return _encode(run, kept, batch_size, _workers(workers, run.jobs), tell, share)
@@ -142,6 +144,7 @@ def plan(
     store: str | Path | None = None,
     device: str = "auto",
     dtype: str = "fp32",
+    compile: bool = False,
     limit: int | None = None,
     protocol: str | None = None,
     prompts: str | None = None,
@@ -149,7 +152,7 @@ def plan(
     progress: Progress | None = None,
 ) -> list[PlannedJob]:
     """The embedding jobs that `evaluate` would do with the same arguments, and how much of each is in the store."""
-    settings = _settings(device, dtype, 1, 0)
+    settings = _settings(device, dtype, 1, 0, compile)
     tell = progress or Silent()
     run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
     with _store(store, keep=True) as kept:
@@ -176,9 +179,9 @@ def check_data(
     return check(spec, _root(task, data_root), processes, decode, progress or Silent())
 
 
-def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32") -> Encoder:
+def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32", *, compile: bool = False) -> Encoder:
     """Open what ``--ckpt`` takes. Raises IbenchError for what no family knows."""
-    return open_checkpoint(str(reference), _device(device)[0], _dtype(dtype)).load()
+    return open_checkpoint(str(reference), _device(device)[0], _dtype(dtype), compile).load()
 
 
 @dataclass(frozen=True)
@@ -222,10 +225,10 @@ def _encode(run: _Run, store: EmbeddingStore, batch_size: int, workers: int, tel
     )
 
 
-def _settings(device: str, dtype: str, batch_size: int, seed: int) -> Settings:
+def _settings(device: str, dtype: str, batch_size: int, seed: int, compile: bool) -> Settings:
     if batch_size < 1:
         raise IbenchError(f"batch size {batch_size}: at least 1")
-    return Settings(device=" ".join(_device(device)), dtype=_dtype(dtype), batch_size=batch_size, seed=seed)
+    return Settings(" ".join(_device(device)), _dtype(dtype), batch_size, seed, compile)
 
 
 def _device(asked: str) -> tuple[str, ...]:
@@ -250,7 +253,9 @@ def _dtype(asked: str) -> str:
 
 def _checkpoint(encoder: str | Path | Encoder, settings: Settings) -> Checkpoint:
     if isinstance(encoder, str | Path):
-        return open_checkpoint(str(encoder), settings.device.split(" ")[0], settings.dtype)
+        return open_checkpoint(str(encoder), settings.device.split(" ")[0], settings.dtype, settings.compiled)
+    if settings.compiled:
+        raise IbenchError("compile=True is for a checkpoint; a live encoder is compiled where it is made")
     return Checkpoint(encoder.card, lambda: encoder)
 
 

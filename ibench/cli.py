@@ -49,7 +49,7 @@ StoreFolder = Annotated[Optional[Path], typer.Option(help="The store's folder (d
 
 @app.command()
 def run(
-    ckpt: Annotated[str, typer.Option(help="A file, a folder, ARCHITECTURE@file, or file.py:make_encoder.")],
+    ckpt: Annotated[str, typer.Option(help="A file, a folder, ARCHITECTURE@file, file.py:make_encoder, or a hub id.")],
     task: Annotated[Optional[str], typer.Option(help="Names or YAML files, separated by commas.")] = None,  # noqa: UP045
     suite: Annotated[Optional[str], typer.Option(help="A suite of tasks/suites.yaml.")] = None,  # noqa: UP045
     data_root: DataRoot = None,
@@ -57,6 +57,7 @@ def run(
     store: Annotated[Optional[Path], typer.Option(help="Where embeddings are kept (default: the cache).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the model's blocks with torch.")] = False,
     batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
     workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the record.")] = None,  # noqa: UP045
@@ -75,6 +76,7 @@ def run(
         "store": store,
         "device": device,
         "dtype": dtype,
+        "compile": compile,
         "limit": limit,
         "protocol": protocol,
         "prompts": prompts,
@@ -252,13 +254,14 @@ def check_encoder(
     ckpt: Annotated[str, typer.Argument(help="What --ckpt takes.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the model's blocks with torch.")] = False,
 ) -> None:
     """Whether an encoder keeps its contract, on made-up samples; exit 0 or 2."""
     from ibench.api import load_encoder
     from ibench.encoders.contract import check
     from ibench.report.tables import contract_table
 
-    outcomes = check(load_encoder(ckpt, device, dtype), dtype)
+    outcomes = check(load_encoder(ckpt, device, dtype, compile=compile), dtype)
     print(contract_table(outcomes))
     broken = [f"{one.modality}: {fault}" for one in outcomes for fault in one.faults]
     if broken:

@@ -78,5 +78,4 @@ def _column_names(records: Sequence[Record]) -> list[str]:
 
 def _column_name(record: Record, repeated: bool) -> str:
     digest = (record.encoder.checkpoint_sha256 or "unhashed")[:8] if repeated else ""
-    dtype = "" if record.dtype == "fp32" else record.dtype
-    return " ".join(part for part in (record.encoder.name, digest, dtype) if part)
+    return " ".join(part for part in (record.encoder.name, digest, record.arithmetic) if part)

@@ -69,6 +69,7 @@ class Settings:
     dtype: str
     batch_size: int
     seed: int
+    compiled: bool = False
 
 
 def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
@@ -167,6 +168,7 @@ def record_of(
         versions=_versions(cell),
         device=settings.device,
         dtype=settings.dtype,
+        compiled=settings.compiled,
         batch_size=settings.batch_size,
         seed=settings.seed,
         timings={},
@@ -243,6 +245,7 @@ def _identity(
         "views": dict(views),
         "pooling": POOLING,
         "dtype": settings.dtype,
+        "compiled": settings.compiled,
         "device": re.sub(r":\d+", "", settings.device),  # which of several equal devices does not matter
         "versions": {**decoder_versions(modality), **{name: version(name) for name in ("torch", "ibench-eval")}},
     }

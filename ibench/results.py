@@ -75,6 +75,7 @@ class Record(BaseModel):
     versions: dict[str, str]
     device: str
     dtype: str
+    compiled: bool = False
     batch_size: int
     seed: int
     timings: dict[str, float]
@@ -91,11 +92,16 @@ class Record(BaseModel):
         """Whether the record may stand in a ranking: real data, all of it that this copy has, all of it readable."""
         return not self.fake and self.limited is None and self.n_unreadable == 0
 
+    @property
+    def arithmetic(self) -> str:
+        """What other last bits come from than plain float32: the dtype and the compiler; empty for neither."""
+        return " ".join([self.dtype] * (self.dtype != "fp32") + ["compiled"] * self.compiled)
+
     def stem(self) -> str:
         """The file name, without ending, of a record: task, protocol, and what makes it another measurement."""
         limit = f".limit{self.limited}" if self.limited else ""
-        dtype = "" if self.dtype == "fp32" else f".{self.dtype}"
-        return slug(f"{self.task}.{self.protocol}") + limit + dtype
+        arithmetic = "".join(f".{part}" for part in self.arithmetic.split())
+        return slug(f"{self.task}.{self.protocol}") + limit + arithmetic
 
     def measured(self) -> dict[str, object]:
         """The record without when and how fast: what is equal when the same thing is measured again."""

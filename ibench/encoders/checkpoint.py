@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from ibench.encoders.base import Card, Encoder
 from ibench.encoders.cardfile import card_path, with_card_file
+from ibench.encoders.compiling import with_compiled_blocks
+from ibench.encoders.hub import fetched, hub_id
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import describe
 from ibench.errors import IbenchError
@@ -50,14 +52,24 @@ def families() -> list[Family]:
     return [family for name in _FAMILIES for family in _module(name).FAMILIES]
 
 
-def open_checkpoint(reference: str, device: str, dtype: str) -> Checkpoint:
-    """The checkpoint that ``reference`` names: a file, a folder, ``ARCHITECTURE@file`` or ``file.py:function``.
+def open_checkpoint(reference: str, device: str, dtype: str, compiled: bool = False) -> Checkpoint:
+    """The checkpoint that ``reference`` names: a file, a folder, ``ARCHITECTURE@file``, ``file.py:function``, a hub id.
 
     Its card is remembered beside the digests of all files it was made of. While those are unchanged the card is
     taken from there and nothing is opened; another file under the same name is opened and gets a card of its own.
+    With ``compiled``, torch compiles the blocks of its models.
     Raises IbenchError for what is not there or no family knows.
     """
-    source = Source(reference, device, dtype)
+    wanted = hub_id(reference)
+    if wanted is None:
+        return _at(Source(reference, device, dtype, compiled))
+    found = _at(Source(str(fetched(wanted)), device, dtype, compiled))
+    # in the hub's cache a folder is called by its revision
+    return Checkpoint(found.card.model_copy(update={"name": str(wanted)}), found.load)
+
+
+def _at(source: Source) -> Checkpoint:
+    """The checkpoint at a place on this machine."""
     note = _note(source)
     remembered = _remembered(note)
     if remembered is not None:
@@ -70,7 +82,7 @@ def open_checkpoint(reference: str, device: str, dtype: str) -> Checkpoint:
 def _opened(source: Source) -> tuple[Card, Encoder]:
     """Open an encoder, and complete its card with the digest of all files that make it what it is."""
     opening = _recognised(source)
-    encoder = opening.load()
+    encoder = with_compiled_blocks(opening.load, source.device) if source.compiled else opening.load()
     beside = card_path(source)
     card = encoder.card if beside is None else with_card_file(encoder.card, beside)
     made_of = [*opening.files(), *card.files, *([] if beside is None else [beside])]

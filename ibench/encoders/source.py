@@ -36,11 +36,15 @@ class Opening:
 
 @dataclass(frozen=True)
 class Source:
-    """The reference, and what is at it. ``device`` is torch's name of one, ``dtype`` fp32, bf16 or fp16."""
+    """The reference, and what is at it. ``device`` is torch's name of one, ``dtype`` fp32, bf16 or fp16.
+
+    ``compiled`` asks for the models' blocks to be compiled; it is not a family's business.
+    """
 
     reference: str
     device: str
     dtype: str
+    compiled: bool = False
 
     @property
     def path(self) -> Path:
