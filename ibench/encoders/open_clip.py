@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ibench.encoders.base import Card, Preprocess, Views, unit_rows
 from ibench.encoders.source import Family, Opening, Source
+from ibench.encoders.trimming import open_clip_reader
 from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality, RawSample
@@ -58,6 +59,7 @@ class OpenClipEncoder:
 
     card: Card
     model: nn.Module
+    read: Callable[[Tensor], Tensor]
     image_transform: Callable[[Any], Tensor]
     tokenizer: Callable[[Any], Tensor]
     device: torch.device
@@ -72,7 +74,7 @@ class OpenClipEncoder:
         """Token ids [n, context] or pixels [n, 3, H, W] → float32 [n, dim], unit rows."""
         batch = batch.to(self.device)
         if modality is Modality.TEXT:
-            return unit_rows(self.model.encode_text(batch))  # type: ignore[operator]
+            return unit_rows(self.read(batch))
         return unit_rows(self.model.encode_image(batch.to(self.dtype)))  # type: ignore[operator]
 
 
@@ -175,8 +177,8 @@ def _load(
         },
         licence="see the checkpoint's own card",
     )
-    precision = next(model.parameters()).dtype
-    return OpenClipEncoder(card, model, transform, tokenizer, torch.device(source.device), precision)
+    device, precision = torch.device(source.device), next(model.parameters()).dtype
+    return OpenClipEncoder(card, model, open_clip_reader(model), transform, tokenizer, device, precision)
 
 
 def _fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
