@@ -67,7 +67,7 @@ def _locate(spec: TaskSpec, data_root: Path, markers: tuple[str, ...]) -> Path:
     for candidate in (place, data_root) if markers else (place,):
         if any((candidate / marker).exists() for marker in markers or ("",)):
             return candidate
-    sought = " or ".join(str(place / marker) for marker in markers) or place
+    sought = f"{place} with {' or '.join(markers)}" if len(markers) > 1 else place / "".join(markers)
     raise IbenchError(f"{spec.name}: {sought} not found. {_where_to_get(spec)}")
 
 

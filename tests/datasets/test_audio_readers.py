@@ -373,6 +373,18 @@ def test_a_damaged_file_costs_its_sample(tmp_path: Path, name: str) -> None:
         item.decode()
 
 
+@pytest.mark.parametrize("name", ["audioset", "audiocaps", "vggsound_audio_video", "urbansound8k"])
+def test_a_copy_of_the_lists_without_any_sound_cannot_be_run(tmp_path: Path, name: str) -> None:
+    folder = LAYOUTS[name.removesuffix("_audio_video")](tmp_path)
+    for file in folder.rglob("*"):
+        if file.suffix in (".wav", ".flac", ".mp4"):
+            file.unlink()
+    data = open_dataset(load_task(name), tmp_path)  # data check lists what is missing
+    assert len(data.missing) == 3 + (name == "urbansound8k")
+    with pytest.raises(IbenchError, match=f"{name}: this copy holds no sample to read"):
+        bind(load_task(name), data, None, None, None)
+
+
 @pytest.mark.parametrize(("name", "table"), EVERY_TABLE)
 def test_a_table_that_is_cut_short_is_refused(tmp_path: Path, name: str, table: str) -> None:
     """Its rows but not all of the cells, as an interrupted download leaves it; and no rows at all."""
