@@ -186,6 +186,11 @@ def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
                 f"{spec.name}: reader '{spec.dataset.reader}' reads {', '.join(dataset.items)} for this task, "
                 f"and no {modality}; use one that reads both, such as 'manifest'"
             )
+        if not dataset.items[modality]:
+            raise IbenchError(
+                f"{spec.name}: this copy holds no sample to read (missing: {len(dataset.missing)}); "
+                f"`ibench data check {spec.name}` says which"
+            )
 
 
 def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:

@@ -29,7 +29,8 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    shown = (path for path in folder.rglob("*") if not path.name.startswith("."))  # archives of macOS hold ._x.wav
+    return sorted(path for path in shown if path.suffix.lower() in suffixes and path.is_file())
 
 
 def _item(spec: TaskSpec, root: Path, label: str, file: Path) -> Item:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from ibench.datasets.fakes.noise import damaged, sound
+from ibench.datasets.fakes.noise import damaged, sound, table
 from ibench.tasks import TaskSpec
 
 _CLASSES = ("dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow", "sea_waves", "siren")
@@ -29,6 +28,4 @@ def write(spec: TaskSpec, place: Path) -> None:
             elif (target, clip) != (1, 0):  # listed, and not there
                 sound(place / "audio" / name, rng, rate=44_100)
     rng.shuffle(rows)
-    (place / "meta").mkdir(parents=True, exist_ok=True)
-    with (place / "meta" / "esc50.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *rows])
+    table(place / "meta" / "esc50.csv", [_COLUMNS, *rows])

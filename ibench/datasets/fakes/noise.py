@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import string
+from collections.abc import Iterable
 from pathlib import Path
 
 import av
@@ -10,10 +13,17 @@ import soundfile
 from PIL import Image
 
 
-def sound(path: Path, rng: np.random.Generator, seconds: float = 1.0, rate: int = 16_000, channels: int = 1) -> None:
-    """A sound file of white noise; the format follows the suffix."""
+def sound(
+    path: Path,
+    rng: np.random.Generator,
+    seconds: float = 1.0,
+    rate: int = 16_000,
+    channels: int = 1,
+    depth: str | None = None,
+) -> None:
+    """A sound file of white noise; the format follows the suffix, ``depth`` is a subtype of soundfile's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, rng.uniform(-0.3, 0.3, (max(round(seconds * rate), 1), channels)), rate)
+    soundfile.write(path, rng.uniform(-0.3, 0.3, (max(round(seconds * rate), 1), channels)), rate, subtype=depth)
 
 
 def picture(path: Path, rng: np.random.Generator, size: tuple[int, int] = (64, 48), mode: str = "RGB") -> None:
@@ -44,6 +54,20 @@ def video(path: Path, rng: np.random.Generator, seconds: float = 1.0, with_sound
             frame.rate = 16_000
             container.mux(track.encode(frame))
             container.mux(track.encode())
+
+
+def video_id(rng: np.random.Generator, number: int) -> str:
+    """An id such as YouTube's: eleven of 64 characters. Of four numbered ones one begins with ``-``, one with ``_``."""
+    letters = string.ascii_letters + string.digits + "-_"
+    first = {0: "-", 1: "_"}.get(number % 4, "")
+    return (first + "".join(letters[at] for at in rng.integers(0, 64, 11)))[:11]
+
+
+def table(path: Path, rows: Iterable[Iterable[object]], encoding: str = "utf-8") -> None:
+    """A csv file, quoted where a cell needs it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def damaged(path: Path) -> None:
