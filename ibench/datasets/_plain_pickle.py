@@ -72,7 +72,9 @@ def read_plain_pickle(file: Path, most_bytes: int) -> dict[str, Any]:
     try:
         value = _Unpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # a damaged pickle makes an unpickler raise anything
-        raise IbenchError(f"{file}: not a pickle of plain data ({type(error).__name__}: {error})") from error
+        raise IbenchError(
+            f"{file}: no pickle of plain data, or not whole ({str(error) or type(error).__name__})"
+        ) from error
     if not isinstance(value, dict):
         raise IbenchError(f"{file}: expected a pickled dict, found {type(value).__name__}")
     return {str(key): part.values if isinstance(part, _Array) else part for key, part in value.items()}

@@ -32,7 +32,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     Kaggle's table, and for metadata that does not fit.
     """
     folder = next(root / place for place in _PLACES if (root / place).is_dir())
-    wnids, class_of = _kaggle(root) or _devkit(root) or _class_folders(spec, folder)
+    wnids, class_of = _kaggle(root) or _devkit(root) or _class_folders(spec, root, folder)
     items, missing = [], []
     for name, wnid in sorted(class_of.items()):
         flat = inside(folder, name, str(root))
@@ -94,7 +94,7 @@ def _wnids_by_kit_id(meta: Path) -> dict[int, str]:
         raise IbenchError(f"{meta}: not the development kit's table of synsets ({error})") from error
 
 
-def _class_folders(spec: TaskSpec, folder: Path) -> tuple[list[str], Mapping[str, str]]:
+def _class_folders(spec: TaskSpec, root: Path, folder: Path) -> tuple[list[str], Mapping[str, str]]:
     """The same from folders named after the classes, where no metadata lies beside them."""
     classes = sorted(path for path in folder.iterdir() if _WNID.fullmatch(path.name) and path.is_dir())
     files = [file for one in classes for file in one.glob("ILSVRC2012_val_*.JPEG")]
@@ -102,7 +102,7 @@ def _class_folders(spec: TaskSpec, folder: Path) -> tuple[list[str], Mapping[str
     if not files:
         raise IbenchError(
             f"{spec.name}: {folder} has no folders n01440764, … of ILSVRC2012_val_*.JPEG; for pictures that lie flat, "
-            f"unpack ILSVRC2012_devkit_t12.tar.gz in {folder.parent}, or put Kaggle's LOC_val_solution.csv in the root"
+            f"unpack ILSVRC2012_devkit_t12.tar.gz in {root}, or put Kaggle's LOC_val_solution.csv there"
         )
     if len(class_of) != len(files):
         twice = next(file for file in files if class_of[file.name] != file.parent.name)

@@ -132,7 +132,7 @@ def test_names_other_than_numpys_arrays_are_refused(data: bytes, tmp_path: Path)
     if data.startswith(b"\x80\x02}r"):
         assert read_plain_pickle(tmp_path / "file", 100) == {}
     else:
-        with pytest.raises(IbenchError, match="not a pickle of plain data"):
+        with pytest.raises(IbenchError, match="no pickle of plain data"):
             read_plain_pickle(tmp_path / "file", 100)
 
 
@@ -148,7 +148,7 @@ def test_damaged_and_large_files_are_refused(ten: Path) -> None:
     whole = batch.read_bytes()
     for data in (whole[:-2000], b"", b"not a pickle", pickle.dumps([1], protocol=2)):
         batch.write_bytes(data)
-        with pytest.raises(IbenchError, match=r"test_batch: (not a pickle of plain data|expected a pickled dict)"):
+        with pytest.raises(IbenchError, match=r"test_batch: (no pickle of plain data|expected a pickled dict)"):
             open_dataset(load_task("cifar10"), ten.parent)
     with batch.open("wb") as file:
         file.truncate(65 << 20)
