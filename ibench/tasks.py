@@ -64,7 +64,7 @@ class DatasetSpec(_Strict):
     ``reader`` is a module of `ibench.datasets`. ``path`` is a folder or file under the data root. ``columns`` says
     which column holds what, for readers of tables: a modality's name → its paths (or texts), and ``label``, ``id``,
     ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``count`` is how many
-    samples the publisher's copy has.
+    samples the publisher's copy has, ``classes`` how many classes, where the data itself names them.
     """
 
     reader: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -73,6 +73,7 @@ class DatasetSpec(_Strict):
     columns: dict[str, str] = Field(default_factory=dict)
     separator: str | None = None
     count: int | None = Field(default=None, gt=0)
+    classes: int | None = Field(default=None, gt=0)
     licence: str = "unspecified"
     source: str = "local files"
     hub: HubCopy | None = None
@@ -192,7 +193,7 @@ class TaskSpec(_Strict):
 
     def fingerprint(self) -> str:
         """SHA-256 of all that can move a score; titles, licences and addresses can not."""
-        told_only = {"title": True, "dataset": {"licence", "source"}}
+        told_only = {"title": True, "dataset": {"licence", "source", "classes"}}
         return sha256_json(self.model_dump(mode="json", exclude=told_only))  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import RunIbench
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -91,6 +92,13 @@ def test_the_miniature_is_a_pickle_of_python_2(name: str, tmp_path: Path) -> Non
     assert ours.keys() == trusted.keys()
     assert np.array_equal(ours["data"], trusted["data"])
     assert ours["filenames"] == trusted["filenames"]
+
+
+def test_a_check_tells_how_many_classes_the_publisher_has(ibench: RunIbench, tmp_path: Path) -> None:
+    write_fake(load_task("cifar100"), tmp_path)
+    told = ibench("data", "check", "cifar100", "--data-root", tmp_path, "--workers", 0)
+    assert (told.returncode, told.stderr.count("error")) == (0, 0)
+    assert "10 classes occur, of 10; the publisher's copy has 100" in told.stdout
 
 
 # what pickles can do --------------------------------------------------------------------------------------------------
