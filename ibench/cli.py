@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,25 +154,25 @@ def convert(
 
 
 @tasks_app.callback(invoke_without_command=True)
-def list_tasks(context: typer.Context, as_json: AsJson = False) -> None:
+def list_tasks(
+    context: typer.Context,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The documentation's list of tasks.")] = False,
+) -> None:
     """List the tasks and suites."""
     if context.invoked_subcommand:
         return
-    from tabulate import tabulate
-
+    from ibench.prompts import load_prompts, prompt_names
+    from ibench.report.registry import task_page, task_table
     from ibench.tasks import load_suites, load_task, task_files
 
     specs = [load_task(name) for name in task_files()]
     if as_json:
         print(json.dumps([spec.model_dump(mode="json", exclude={"labels"}) for spec in specs], indent=1))
-        return
-    rows = [
-        [spec.name, f"{spec.query}→{spec.target}", spec.kind, spec.headline, spec.dataset.count or "", spec.title]
-        for spec in specs
-    ]
-    print(tabulate(rows, ["task", "pair", "kind", "headline", "n", "title"], tablefmt="simple"))
-    print()
-    print(tabulate([[name, ", ".join(one.tasks)] for name, one in load_suites().items()], ["suite", "tasks"]))
+    elif markdown:
+        print(task_page(specs, [load_prompts(name) for name in prompt_names()]))
+    else:
+        print(task_table(specs, load_suites(), shutil.get_terminal_size((100, 24)).columns))
 
 
 @tasks_app.command("show")

@@ -196,7 +196,7 @@ def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
 def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
     """The task's labels, else the data's own, else those that occur; all that occur must be among them."""
     used = dict.fromkeys(label for item in dataset.items[spec.query] for label in item.labels)
-    labels = spec.labels or dataset.labels or {label: (label,) for label in sorted(used)}
+    labels = spec.named(spec.labels or dataset.labels or {label: (label,) for label in sorted(used)})
     for item in dataset.items[spec.query]:
         for label in item.labels:
             if label not in labels:
@@ -260,11 +260,12 @@ def _score_classification(
     cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
 ) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
     queries, items = _readable(cell, cell.spec.query, embeddings)
+    index = {label: position for position, label in enumerate(cell.classes)}
     metrics, samples = classification.score(
         queries,
         class_embeddings(cell.texts, embedding_of),
         cell.names_of,
-        np.array([cell.classes.index(item.labels[0]) for item in items], dtype=np.intp),
+        np.array([index[item.labels[0]] for item in items], dtype=np.intp),
         cell.classes,
         [item.id for item in items],
         [item.cluster for item in items],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -38,7 +39,8 @@ class PromptSet(BaseModel):
 
     def resolved(self) -> tuple[str, ...]:
         """The templates as strings, read from open_clip where they come from there, ``replace`` applied."""
-        templates = self.templates or _open_clip_templates(str(self.from_open_clip))
+        # open_clip keeps templates as functions of the class name: called with {} they give the template back
+        templates = self.templates or tuple(function("{}") for function in open_clip_list(str(self.from_open_clip)))
         return tuple(template.replace(*self.replace) for template in templates) if self.replace else templates
 
 
@@ -59,9 +61,9 @@ def fill(templates: Iterable[str], name: str) -> list[str]:
     return [template.replace("{}", name) for template in templates]
 
 
-def _open_clip_templates(name: str) -> tuple[str, ...]:
-    """open_clip keeps templates as functions of the class name: called with ``{}`` they give the template back."""
-    functions = getattr(import_module("open_clip.zero_shot_metadata"), name, None)
-    if functions is None:
-        raise IbenchError(f"open_clip has no template list '{name}'; see open_clip.zero_shot_metadata")
-    return tuple(function("{}") for function in functions)
+def open_clip_list(name: str) -> list[Any]:
+    """A list of templates or class names in ``open_clip.zero_shot_metadata``. Raises IbenchError for an unknown one."""
+    metadata = import_module("open_clip.zero_shot_metadata")
+    if not isinstance(getattr(metadata, name, None), list | tuple):
+        raise IbenchError(f"open_clip has no list '{name}'; see open_clip.zero_shot_metadata")
+    return list(getattr(metadata, name))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field
 from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_json
 from ibench.modalities import Modality
+from ibench.prompts import open_clip_list
 from ibench.resources import bundled
 from ibench.yamlfile import read_yaml
 
@@ -44,12 +45,16 @@ class _Strict(BaseModel):
 
 
 class HubCopy(_Strict):
-    """A faithful copy on the Hugging Face hub, pinned: another revision may be another data set."""
+    """A faithful copy on the Hugging Face hub, pinned: another revision may be another data set.
+
+    ``files`` is a pattern of the files to download, for a repository whose other splits would come along.
+    """
 
     id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str = Field(pattern=r"^[0-9a-f]{40}$")
     split: str
     config: str | None = None
+    files: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
 
 
@@ -59,7 +64,7 @@ class DatasetSpec(_Strict):
     ``reader`` is a module of `ibench.datasets`. ``path`` is a folder or file under the data root. ``columns`` says
     which column holds what, for readers of tables: a modality's name → its paths (or texts), and ``label``, ``id``,
     ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``count`` is how many
-    samples the publisher's copy has.
+    samples the publisher's copy has, ``classes`` how many classes, where the data itself names them.
     """
 
     reader: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -68,6 +73,7 @@ class DatasetSpec(_Strict):
     columns: dict[str, str] = Field(default_factory=dict)
     separator: str | None = None
     count: int | None = Field(default=None, gt=0)
+    classes: int | None = Field(default=None, gt=0)
     licence: str = "unspecified"
     source: str = "local files"
     hub: HubCopy | None = None
@@ -104,7 +110,8 @@ class TaskSpec(_Strict):
 
     The first protocol and the first metric are the defaults. ``labels`` lists the label ids of the data in order,
     or maps each to the name (or names, of which the best counts) it goes by in prompts; without it the data's own
-    metadata gives the names. A change that can move a score raises ``version``.
+    metadata gives the names, or, label by label in the data's order, the list ``names_from_open_clip`` of
+    ``open_clip.zero_shot_metadata``. A change that can move a score raises ``version``.
     """
 
     name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -115,6 +122,7 @@ class TaskSpec(_Strict):
     target: Modality
     dataset: DatasetSpec
     labels: dict[str, tuple[str, ...]] | None = None
+    names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
     protocols: dict[str, Protocol] = Field(min_length=1)
     metrics: tuple[str, ...] = ()
     chance: float | None = None
@@ -135,6 +143,8 @@ class TaskSpec(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
+        if self.labels and self.names_from_open_clip:
+            raise ValueError("give either 'labels' or 'names_from_open_clip'")
         for metric in self.metrics:
             if metric not in METRICS[self.kind]:
                 raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, METRICS[self.kind])}")
@@ -166,9 +176,24 @@ class TaskSpec(_Strict):
             raise IbenchError(f"task '{self.name}' has no protocol '{chosen}'; {did_you_mean(chosen, self.protocols)}")
         return chosen, self.protocols[chosen]
 
+    def named(self, labels: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        """The labels under open_clip's names, where the task takes those; else as they are.
+
+        Raises IbenchError when there are not as many of one as of the other: the names go by position.
+        """
+        if self.names_from_open_clip is None:
+            return labels
+        names = open_clip_list(self.names_from_open_clip)
+        if len(names) != len(labels):
+            raise IbenchError(
+                f"{self.name}: {len(labels)} classes in the data, and {len(names)} names in open_clip's "
+                f"{self.names_from_open_clip}, which go by position; use a copy that has all classes"
+            )
+        return {label: (name,) for label, name in zip(labels, names, strict=True)}
+
     def fingerprint(self) -> str:
         """SHA-256 of all that can move a score; titles, licences and addresses can not."""
-        told_only = {"title": True, "dataset": {"licence", "source"}}
+        told_only = {"title": True, "dataset": {"licence", "source", "classes"}}
         return sha256_json(self.model_dump(mode="json", exclude=told_only))  # type: ignore[arg-type]
 
 

@@ -44,7 +44,11 @@ def refuse_unknown_reader(spec: TaskSpec) -> None:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A reader module: its ``read(spec, place)``; files any of which tells its folder; the bundled data it reads."""
+    """A reader module: its ``read(spec, place)``; what tells its folder; the bundled data it reads.
+
+    A module's ``MARKER`` is a file or folder in that folder, or, of a data set distributed in several layouts, one of
+    each: any of them will do.
+    """
 
     read: Callable[[TaskSpec, Path], Dataset]
     markers: tuple[str, ...]
@@ -54,21 +58,20 @@ class _Reader:
 def _reader(spec: TaskSpec) -> _Reader:
     refuse_unknown_reader(spec)
     module = import_module(f"ibench.datasets.{spec.dataset.reader}")
-    marker = getattr(module, "MARKER", ())
-    markers = (marker,) if isinstance(marker, str) else tuple(marker)
-    return _Reader(module.read, markers, getattr(module, "BUNDLED", ""))
+    marker = getattr(module, "MARKER", "")
+    return _Reader(module.read, (marker,) if isinstance(marker, str) else marker, getattr(module, "BUNDLED", ""))
 
 
 def _locate(spec: TaskSpec, data_root: Path, markers: tuple[str, ...]) -> Path:
-    """The task's folder or file under the root; the root itself where it is that folder, told by a marker file."""
+    """The task's folder or file under the root; the root itself where it is that folder, told by a marker."""
     if not data_root.is_dir():
         raise IbenchError(f"{spec.name}: data root {data_root} is not a folder. {_where_to_get(spec)}")
     place = data_root / spec.dataset.path
-    for candidate in (place, data_root) if markers else (place,):
-        if any((candidate / marker).exists() for marker in markers or ("",)):
+    for candidate in (place, data_root) if any(markers) else (place,):
+        if any((candidate / marker).exists() for marker in markers):
             return candidate
-    sought = f"{place} with {' or '.join(markers)}" if len(markers) > 1 else place / "".join(markers)
-    raise IbenchError(f"{spec.name}: {sought} not found. {_where_to_get(spec)}")
+    absent = f"{place / markers[0]} not found" if len(markers) == 1 else f"{place} has none of {', '.join(markers)}"
+    raise IbenchError(f"{spec.name}: {absent}. {_where_to_get(spec)}")
 
 
 def _marked_fake(place: Path, data_root: Path) -> bool:

@@ -15,6 +15,7 @@ from ibench.datasets.base import Dataset, Item, file_decoder, text_item
 from ibench.errors import IbenchError, UnreadableSample, did_you_mean
 from ibench.hashing import file_digests, memoised, sha256_json
 from ibench.modalities import Modality, RawSample
+from ibench.prompts import open_clip_list
 from ibench.tasks import HubCopy, Kind, TaskSpec
 
 
@@ -26,6 +27,7 @@ class _Source:
     split: str
     revision: str | None = None
     config: str | None = None
+    files: str | None = None
 
 
 def read(spec: TaskSpec, folder: Path) -> Dataset:
@@ -36,7 +38,7 @@ def read(spec: TaskSpec, folder: Path) -> Dataset:
 
 def read_pinned(spec: TaskSpec, hub: HubCopy) -> Dataset:
     """The hub's copy at its pinned revision, downloaded once and cached by `datasets`."""
-    source = _Source(hub.id, hub.split, hub.revision, hub.config)
+    source = _Source(hub.id, hub.split, hub.revision, hub.config, hub.files)
     return _items(spec, source, hub.columns, copy=f"hub {hub.id}@{hub.revision[:12]}")
 
 
@@ -48,10 +50,12 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
     for column in [*wanted, *([] if spec.kind is Kind.RETRIEVAL else [columns["label"]])]:
         if column not in table.column_names:
             raise IbenchError(f"{copy}: no column '{column}'; {did_you_mean(column, table.column_names)}")
-    label_names = _class_names(table, columns["label"])
+    label_names = _numbered(spec, table, columns["label"])
     keys = _column(table, columns.get("id")) or [f"row-{row:07d}" for row in range(len(table))]
     clusters = _column(table, spec.cluster) or [""] * len(table)
-    labels = [_labels(spec, value, label_names) for value in _column(table, columns["label"]) or [None] * len(table)]
+    labels = [
+        _labels(spec, value, label_names, copy) for value in _column(table, columns["label"]) or [None] * len(table)
+    ]
     items: dict[Modality, list[Item]] = {}
     for modality, column in zip(modalities, wanted, strict=True):
         if modality is Modality.TEXT:
@@ -85,9 +89,13 @@ def _open(source: _Source) -> Any:
             table = datasets.load_from_disk(source.place)[source.split]
         else:
             table = datasets.load_dataset(
-                source.place, name=source.config, revision=source.revision, split=source.split
+                source.place,
+                name=source.config,
+                revision=source.revision,
+                split=source.split,
+                data_files={source.split: source.files} if source.files else None,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise IbenchError(
             f"data set '{source.place}', split '{source.split}', cannot be opened ({_first_line(error)}); "
             "check the id, the split and the network, or give a local copy with --data-root"
@@ -132,18 +140,31 @@ def _column(table: Any, name: str | None) -> list[Any] | None:
     return list(table.select_columns([name])[:][name]) if name in table.column_names else None
 
 
-def _class_names(table: Any, column: str) -> list[str]:
-    return list(getattr(table.features.get(column), "names", None) or [])
+def _numbered(spec: TaskSpec, table: Any, column: str) -> list[str]:
+    """What the integers of a label column stand for: a ClassLabel's names, else the task's labels by position.
+
+    Nothing when the task's labels are numbers: then they are the labels themselves.
+    """
+    names = getattr(table.features.get(column), "names", None)
+    if names:
+        return list(names)
+    if spec.names_from_open_clip:
+        return [str(position) for position in range(len(open_clip_list(spec.names_from_open_clip)))]
+    labels = list(spec.labels or ())
+    return [] if any(label.isdigit() for label in labels) else labels
 
 
-def _labels(spec: TaskSpec, value: Any, names: Sequence[str]) -> tuple[str, ...]:
+def _labels(spec: TaskSpec, value: Any, numbered: Sequence[str], copy: str) -> tuple[str, ...]:
     if value is None:
         return ()
     separator = spec.dataset.separator
     if isinstance(value, str) and separator:
         return tuple(part.strip() for part in value.split(separator))
     values = value if isinstance(value, list) else [value]
-    return tuple(names[one] if names and isinstance(one, int) else str(one) for one in values)
+    for one in values:
+        if numbered and isinstance(one, int) and not 0 <= one < len(numbered):
+            raise IbenchError(f"{spec.name}: {copy} has label {one}; its {len(numbered)} classes are numbered from 0")
+    return tuple(numbered[one] if numbered and isinstance(one, int) else str(one) for one in values)
 
 
 def _captions(table: Any, column: str, keys: Sequence[Any], clusters: Sequence[Any]) -> list[Item]:

@@ -99,7 +99,8 @@ def data_table(report: DataReport) -> str:
     lines += ["", tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 3))]
     if spec.kind is not Kind.RETRIEVAL:
         occurring = {label for item in dataset.items[spec.query] for label in item.labels}
-        lines.append(f"{len(occurring)} classes occur, of {len(spec.labels or dataset.labels or occurring)}")
+        expected = f"; the publisher's copy has {spec.dataset.classes}" if spec.dataset.classes else ""
+        lines.append(f"{len(occurring)} classes occur, of {len(spec.labels or dataset.labels or occurring)}{expected}")
     lines += _first_few("missing", dataset.missing)
     reasons = [f"{name} ({why})" for part in (report.unreadable or {}).values() for name, why in part.items()]
     return "\n".join(lines + _first_few("unreadable", reasons))

@@ -22,7 +22,8 @@ def write_fake(spec: TaskSpec, data_root: Path) -> Path:
     noise is never mixed with data.
     """
     reader = spec.dataset.reader
-    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "noise"))
+    modules = (path.stem for path in Path(__file__).parent.glob("*.py"))
+    known = sorted(name for name in modules if name != "noise" and not name.startswith("_"))
     if reader not in known:
         raise IbenchError(f"{spec.name}: no miniature is known of reader '{reader}'; {did_you_mean(reader, known)}")
     place = data_root / spec.dataset.path
