@@ -24,7 +24,7 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
     if reader.bundled:
         return reader.read(spec, bundled(reader.bundled))
     if data_root is not None:
-        place = _locate(spec, data_root, reader.marker)
+        place = _locate(spec, data_root, reader.markers)
         dataset = reader.read(spec, place)
         return replace(dataset, fake=True) if _marked_fake(place, data_root) else dataset
     if spec.dataset.hub is not None:
@@ -44,28 +44,34 @@ def refuse_unknown_reader(spec: TaskSpec) -> None:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A reader module: its ``read(spec, place)``; a file that tells its folder; the bundled data it reads."""
+    """A reader module: its ``read(spec, place)``; what tells its folder; the bundled data it reads.
+
+    A module's ``MARKER`` is a file or folder in that folder, or, of a data set distributed in several layouts, one of
+    each: any of them will do.
+    """
 
     read: Callable[[TaskSpec, Path], Dataset]
-    marker: str
+    markers: tuple[str, ...]
     bundled: str
 
 
 def _reader(spec: TaskSpec) -> _Reader:
     refuse_unknown_reader(spec)
     module = import_module(f"ibench.datasets.{spec.dataset.reader}")
-    return _Reader(module.read, getattr(module, "MARKER", ""), getattr(module, "BUNDLED", ""))
+    marker = getattr(module, "MARKER", "")
+    return _Reader(module.read, (marker,) if isinstance(marker, str) else marker, getattr(module, "BUNDLED", ""))
 
 
-def _locate(spec: TaskSpec, data_root: Path, marker: str) -> Path:
-    """The task's folder or file under the root; the root itself where it is that folder, told by the marker file."""
+def _locate(spec: TaskSpec, data_root: Path, markers: tuple[str, ...]) -> Path:
+    """The task's folder or file under the root; the root itself where it is that folder, told by a marker."""
     if not data_root.is_dir():
         raise IbenchError(f"{spec.name}: data root {data_root} is not a folder. {_where_to_get(spec)}")
     place = data_root / spec.dataset.path
-    for candidate in (place, data_root) if marker else (place,):
-        if (candidate / marker).exists():
+    for candidate in (place, data_root) if any(markers) else (place,):
+        if any((candidate / marker).exists() for marker in markers):
             return candidate
-    raise IbenchError(f"{spec.name}: {place / marker} not found. {_where_to_get(spec)}")
+    absent = f"{place / markers[0]} not found" if len(markers) == 1 else f"{place} has none of {', '.join(markers)}"
+    raise IbenchError(f"{spec.name}: {absent}. {_where_to_get(spec)}")
 
 
 def _marked_fake(place: Path, data_root: Path) -> bool:
