@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,32 +20,85 @@ from scipy.io.matlab import MatReadError
 from ibench.errors import IbenchError, UnreadableSample
 
 MOST_ENTRIES = 1_000_000
+MOST_BYTES = 64 << 20
+MOST_LETTERS = 4096
 MOST_NUMBERS = 3 * 178_956_970
 """Of one entry of an array: Pillow's limit of pixels, in three colours."""
 
+# The last is scipy's own slip, for a class of matrix that there is not.
+_DAMAGED = (
+    MatReadError, ValueError, TypeError, LookupError, MemoryError, struct.error, zlib.error, UnboundLocalError,
+)  # fmt: skip
+_HEADER_BYTES = 128
+_MATRIX, _COMPRESSED, _LAST_TYPE = 14, 15, 18
+_DEEPEST = 8
+
 
 def v5_list(file: Path, name: str) -> list[Any]:
-    """A vector of numbers, or a cell array of strings, of a MATLAB file up to version 7, as a flat list.
+    """A vector of numbers, or a cell array of strings, of a MATLAB file of version 5 to 7, as a flat list.
 
-    Nothing is run: scipy makes arrays of it. Raises IbenchError for a file that is absent, damaged or of version 7.3,
-    that lacks the variable, or that claims more than a million entries.
+    Nothing is run: scipy makes arrays of it. Raises IbenchError for a file that is absent, damaged or of another
+    version, that lacks the variable, that claims more than a million entries, or has more than 64 MiB, unpacked or
+    not.
     """
     try:
-        shapes = {variable: shape for variable, shape, _ in whosmat(file)}
+        data = _well_formed(file)
+        shapes = {variable: shape for variable, shape, _ in whosmat(io.BytesIO(data))}
         if name not in shapes:
             raise IbenchError(f"{file}: no variable '{name}'; it has {', '.join(shapes) or 'none'}")
-        if np.prod(shapes[name], dtype=object) > MOST_ENTRIES:
+        if math.prod(shapes[name]) > MOST_ENTRIES:
             raise IbenchError(f"{file}: '{name}' claims {shapes[name]} entries, the limit is {MOST_ENTRIES:,}")
-        values = loadmat(file, variable_names=[name])[name]
-    except FileNotFoundError as error:
-        raise IbenchError(f"{file}: not found") from error
-    except NotImplementedError as error:
-        raise IbenchError(f"{file}: is of MATLAB version 7.3; expected the older format of the publisher") from error
-    except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError, zlib.error) as error:
+        values = loadmat(io.BytesIO(data), variable_names=[name])[name]
+    except OSError as error:
+        raise IbenchError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except _DAMAGED as error:
         raise IbenchError(f"{file}: cannot be read as a MATLAB file ({error}); fetch it again") from error
     return [
         cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in values.ravel().tolist()
     ]
+
+
+def _well_formed(file: Path) -> bytes:
+    """The bytes of a v5 file, every type code of it known: scipy trusts them, and ends the process with another.
+
+    Layout: "MAT-File Format", The MathWorks. Raises IbenchError for another version, ValueError for a damaged file.
+    """
+    with file.open("rb") as opened:
+        data = opened.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise IbenchError(f"{file}: more than {MOST_BYTES:,} bytes, which no list of a data set needs")
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:_HEADER_BYTES])
+    if order is None:
+        raise ValueError("no header")
+    (version,) = struct.unpack_from(f"{order}H", data, 124)
+    if version >> 8 != 1:
+        raise IbenchError(f"{file}: is of another version than MATLAB's 5 to 7; fetch the publisher's file")
+    _refuse_unknown_types(memoryview(data)[_HEADER_BYTES:], order, depth=0)
+    return data
+
+
+def _refuse_unknown_types(data: memoryview, order: str, depth: int) -> None:
+    """Walk the elements: a tag of type and size, or both in half of it for up to 4 bytes; padded to 8 bytes."""
+    if depth > _DEEPEST:
+        raise ValueError("nested too deep")
+    at = 0
+    while at < len(data):
+        code, size = struct.unpack_from(f"{order}II", data, at)
+        start, small = at + 8, code >> 16
+        if small:
+            code, size, start = code & 0xFFFF, small, at + 4
+        end = start + size
+        if not 1 <= code <= _LAST_TYPE or end > len(data) or (small and small > 4):
+            raise ValueError(f"type {code} of {size} bytes")
+        if code == _MATRIX:
+            _refuse_unknown_types(data[start:end], order, depth + 1)
+        elif code == _COMPRESSED:
+            inflater = zlib.decompressobj()
+            inflated = inflater.decompress(data[start:end], MOST_BYTES)
+            if not inflater.eof:
+                raise ValueError(f"ends within compressed data, or has more than {MOST_BYTES:,} bytes")
+            _refuse_unknown_types(memoryview(inflated), order, depth + 1)
+        at = end if code == _COMPRESSED else end + -end % 8
 
 
 @contextmanager
@@ -52,13 +108,12 @@ def hdf5(file: Path) -> Iterator[h5py.File]:
     It is not locked where the file system has no locks, as network file systems often do not.
     """
     try:
-        opened = h5py.File(file, "r", locking="best-effort")
+        with h5py.File(file, "r", locking="best-effort") as opened:
+            yield opened
     except FileNotFoundError as error:
         raise IbenchError(f"{file}: not found") from error
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError) as error:
         raise IbenchError(f"{file}: cannot be read as a MATLAB 7.3 (HDF5) file ({error}); fetch it again") from error
-    with opened:
-        yield opened
 
 
 def array(file: h5py.File, name: str) -> h5py.Dataset:
@@ -76,10 +131,17 @@ def array(file: h5py.File, name: str) -> h5py.Dataset:
 
 def strings(file: h5py.File, name: str) -> list[str]:
     """A cell array of strings: a reference for each, to the codes of its characters (uint16)."""
-    return [
-        "".join(map(chr, _own(file, file[reference], name)[()].ravel().tolist()))
-        for reference in array(file, name)[()].ravel()
-    ]
+    cells = array(file, name)
+    if h5py.check_ref_dtype(cells.dtype) is not h5py.Reference or cells.size > MOST_ENTRIES:
+        raise IbenchError(f"{file.filename}: '{name}' is {cells.dtype} of shape {cells.shape}, no list of strings")
+    return [_string(file, reference, name) for reference in cells[()].ravel()]
+
+
+def _string(file: h5py.File, reference: h5py.Reference, name: str) -> str:
+    codes = _own(file, file[reference], name)
+    if codes.dtype != np.uint16 or codes.size > MOST_LETTERS:
+        raise IbenchError(f"{file.filename}: '{name}' holds {codes.dtype} of shape {codes.shape}, no string")
+    return "".join(map(chr, codes[()].ravel().tolist()))
 
 
 def page(stack: h5py.Dataset, number: int) -> NDArray[Any]:
@@ -89,7 +151,7 @@ def page(stack: h5py.Dataset, number: int) -> NDArray[Any]:
     entry that is damaged, or has more numbers than the largest image that Pillow opens.
     """
     where = f"{Path(stack.file.filename).name}{stack.name} {number + 1}"
-    if np.prod(stack.shape[1:], dtype=object) > MOST_NUMBERS:
+    if math.prod(stack.shape[1:]) > MOST_NUMBERS:
         raise UnreadableSample(f"{where}: claims {stack.shape[1:]} numbers, the limit is {MOST_NUMBERS:,}")
     try:
         entry: NDArray[Any] = stack[number]
