@@ -12,15 +12,15 @@ from ibench.datasets.nyu_depth import SCENES
 from ibench.tasks import TaskSpec
 
 _OTHERS = ("cafe", "computer_lab", "excercise_room", "foyer", "study_room")  # the second e is theirs
-_FRAMES = 4
+_FRAMES = 6
 _WIDTH, _HEIGHT = 64, 48
 
 
 def write(spec: TaskSpec, place: Path) -> None:
-    """Four frames of two places for each of 14 scene types, every second one in the test split, counted from 1."""
+    """Six frames of two places for each of 14 scene types, every second one in the test split, counted from 1."""
     rng = np.random.default_rng(0)
     kinds = [kind for kind in (*SCENES, *_OTHERS) for _ in range(_FRAMES)]
-    scenes = [f"{kind}_{1 + frame % _FRAMES // 2:04d}" for frame, kind in enumerate(kinds)]
+    scenes = [f"{kind}_{1 + frame % _FRAMES // 3:04d}" for frame, kind in enumerate(kinds)]
     count = len(kinds)
     place.mkdir(parents=True, exist_ok=True)
     with h5py.File(place / "nyu_depth_v2_labeled.mat", "w", userblock_size=512) as mat:
