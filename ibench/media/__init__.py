@@ -11,7 +11,7 @@ _DECODERS = {
     Modality.TEXT: (),
     Modality.IMAGE: ("pillow",),
     Modality.THERMAL: ("pillow",),
-    Modality.DEPTH: ("pillow",),
+    Modality.DEPTH: ("pillow", "h5py"),
     Modality.VIDEO: ("av",),
     Modality.AUDIO: ("soundfile", "av", "torchaudio"),
     Modality.IMU: (),

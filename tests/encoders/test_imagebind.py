@@ -265,7 +265,8 @@ def test_clips_are_spread_to_the_end() -> None:
         (Modality.AUDIO, {"clips": True}, "clips is True"),
         (Modality.VIDEO, {"crops": 2}, "crops is 2, must be 1 or 3"),
         (Modality.VIDEO, {"clips": "cover"}, "clips is 'cover'"),
-        (Modality.DEPTH, {"variant": "metres"}, "variant is 'metres', must be omnivore_raw"),
+        (Modality.DEPTH, {"variant": "metres"}, "unknown 'variant'; known: statistics, units"),
+        (Modality.DEPTH, {"units": 1}, "units is 1, must be a name"),
         (Modality.IMAGE, {"crops": 3}, "ImageBind image views: unknown 'crops'"),
     ],
 )
@@ -304,6 +305,55 @@ def test_disparity_of_flat_depth_is_known(encoder: ImageBind) -> None:
     assert torch.allclose(view, torch.full_like(view, expected), atol=1e-5)
     missing = front_end(DepthMap(np.array([[0.0, np.nan]] * 2, np.float32), focal=530.0, baseline=0.075))
     assert torch.allclose(missing, torch.full_like(missing, (1 - 0.0418) / 0.0295), atol=1e-4)
+
+
+PAIRS = "these do: units: raw, statistics: omnivore; units: metres, statistics: codebind-sun; units: metres, "
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        {"units": "metres"},  # half of a pair: the other half's default belongs to other units
+        {"statistics": "codebind-sun"},
+        {"units": "metres", "statistics": "omnivore"},
+        {"units": "raw", "statistics": "codebind-nyu"},
+        {"units": "feet", "statistics": "omnivore"},
+        {"units": "metres", "statistics": "codebind"},
+    ],
+)
+def test_statistics_of_other_units_are_refused(encoder: ImageBind, views: dict[str, str]) -> None:
+    with pytest.raises(IbenchError, match=PAIRS):
+        encoder.preprocess(Modality.DEPTH, views)
+
+
+@pytest.mark.parametrize(
+    ("views", "distance", "mean", "std"),
+    [
+        ({"units": "raw", "statistics": "omnivore"}, 16, 0.0418, 0.0295),
+        ({"units": "metres", "statistics": "codebind-sun"}, 2, 0.318441, 0.11506188),
+        ({"units": "metres", "statistics": "codebind-nyu"}, 2, 0.23207855, 0.11506188),
+    ],
+)
+def test_each_convention_has_its_units_and_statistics(
+    encoder: ImageBind, views: dict[str, str], distance: float, mean: float, std: float
+) -> None:
+    """The formula of Omnivore's issue 12 and of CodeBind's code on a wall two metres away."""
+    wall = DepthMap(np.full((530, 730), 2.0, np.float32), focal=530.0, baseline=0.075)
+    view = encoder.preprocess(Modality.DEPTH, views)(wall)
+    expected = (0.075 * 530 / distance / 75 - mean) / std
+    assert torch.allclose(view, torch.full_like(view, expected), atol=1e-4)
+    assert str(mean) in encoder.card.preprocessing[Modality.DEPTH]
+
+
+def test_conventions_see_the_same_room_alike(encoder: ImageBind) -> None:
+    """Both put what they were computed from near 0: eight times the depth with an eighth of the mean."""
+    room = DepthMap(1 + 4 * np.random.default_rng(0).random((60, 80), np.float32), focal=518.857901, baseline=0.075)
+    raw = encoder.preprocess(Modality.DEPTH, {})(room)
+    metres = encoder.preprocess(Modality.DEPTH, {"units": "metres", "statistics": "codebind-nyu"})(room)
+    mixed = (0.0295 * raw + 0.0418) * 8  # disparity in metres, with Omnivore's statistics
+    assert raw.mean().abs() < 1
+    assert metres.mean().abs() < 1
+    assert ((mixed - 0.0418) / 0.0295).mean() > 4
 
 
 def test_thermal_images_are_grey_and_not_normalised(encoder: ImageBind) -> None:

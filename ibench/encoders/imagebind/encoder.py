@@ -11,7 +11,16 @@ from torch import Tensor
 
 from ibench.encoders.base import Card, Preprocess, Views, unit_rows
 from ibench.encoders.imagebind.audio import BINS, AudioClips
-from ibench.encoders.imagebind.frontends import DisparityView, ImageView, ImuSteps, TextIds, ThermalView, VideoClips
+from ibench.encoders.imagebind.frontends import (
+    DEPTH_CONVENTIONS,
+    DepthConvention,
+    DisparityView,
+    ImageView,
+    ImuSteps,
+    TextIds,
+    ThermalView,
+    VideoClips,
+)
 from ibench.encoders.imagebind.layout import HEAD_WIDTHS, image_size, load_towers
 from ibench.encoders.imagebind.towers import IMU_CHANNELS, TextTower, Tower, TowerShape
 from ibench.errors import IbenchError, did_you_mean
@@ -56,7 +65,11 @@ SWITCHES = {
         "clips": Switch(5, _is_count, "a whole number from 1"),
         "crops": Switch(3, lambda value: _is_count(value) and value in (1, 3), "1 or 3"),
     },
-    Modality.DEPTH: {"variant": Switch("omnivore_raw", lambda value: value == "omnivore_raw", "omnivore_raw")},
+    # Which of these belong together, `_depth_convention` says.
+    Modality.DEPTH: {
+        "units": Switch("raw", lambda value: isinstance(value, str), "a name"),
+        "statistics": Switch("omnivore", lambda value: isinstance(value, str), "a name"),
+    },
 }
 
 
@@ -75,8 +88,9 @@ class ImageBind:
 
         ``views`` may hold, for audio, ``clips``: ``"cover"`` (as many 2-s clips as cover the recording, the paper's
         rule and the default) or a number (3 in the released code); for video, ``clips`` (5) and ``crops`` (3 or 1);
-        for depth, ``variant`` (``"omnivore_raw"``). Raises IbenchError for any other key or value, and for a modality
-        whose tower the checkpoint lacks.
+        for depth, ``units`` and ``statistics``, one of the pairs of `DEPTH_CONVENTIONS` (``"raw"`` with
+        ``"omnivore"``). Raises IbenchError for any other key or value, for units with the statistics of others, and
+        for a modality whose tower the checkpoint lacks.
         """
         shape = self._shape(modality)
         return _front_end(modality, shape, _switches(modality, views))
@@ -153,7 +167,7 @@ def _front_end(modality: Modality, shape: TowerShape, switches: Mapping[str, Any
     if modality is Modality.VIDEO:
         return VideoClips(image_size(shape), shape.stem[2], switches["clips"], switches["crops"])
     if modality is Modality.DEPTH:
-        return DisparityView(image_size(shape))
+        return DisparityView(image_size(shape), _depth_convention(switches["units"], switches["statistics"]))
     return ImageView(image_size(shape)) if modality is Modality.IMAGE else ThermalView(image_size(shape))
 
 
@@ -180,6 +194,17 @@ def _switches(modality: Modality, views: Views) -> dict[str, Any]:
         if not known[key].accepts(value):
             raise IbenchError(f"ImageBind {modality} views: {key} is {value!r}, must be {known[key].words}")
     return {key: views.get(key, switch.default) for key, switch in known.items()}
+
+
+def _depth_convention(units: str, statistics: str) -> DepthConvention:
+    """The convention of that name. Statistics of depth in another unit would put every sample sigmas away."""
+    if (units, statistics) not in DEPTH_CONVENTIONS:
+        pairs = "; ".join(f"units: {one}, statistics: {other}" for one, other in DEPTH_CONVENTIONS)
+        raise IbenchError(
+            f"ImageBind depth views: units '{units}' and statistics '{statistics}' do not belong together; "
+            f"these do: {pairs}"
+        )
+    return DEPTH_CONVENTIONS[units, statistics]
 
 
 def _audio_frames(shape: TowerShape) -> int:
@@ -216,8 +241,12 @@ def _in_words(modality: Modality, shape: TowerShape) -> str:
     if modality is Modality.VIDEO:
         return f"2-s clips of {shape.stem[2]} frames (first to last), short side {size} bilinear, CLIP mean and std"
     if modality is Modality.DEPTH:
+        conventions = "; ".join(
+            f"{statistics}: depth {way.units_per_metre} x metres, {way.interpolation}, mean {way.mean} std {way.std}"
+            for (_, statistics), way in DEPTH_CONVENTIONS.items()
+        )
         return (
-            f"disparity of 8 x metres within 0.01..50, within 0.01..75, /75, short side {size} bicubic antialiased, "
-            "centre crop, mean 0.0418 std 0.0295"
+            f"disparity of depth within 0.01..50, within 0.01..75, /75, short side {size} antialiased, centre crop, "
+            f"by the statistics of the views, else the first: {conventions}"
         )
     return f"8-bit grey, short side {size} bicubic (PIL), centre crop, 0..1"

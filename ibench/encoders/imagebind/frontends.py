@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +23,8 @@ from ibench.modalities import DepthMap, ImuWindow, Video
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-DEPTH_UNITS_PER_METRE = 8
 NEAREST_DEPTH, FARTHEST_DEPTH = 0.01, 50.0
 LARGEST_DISPARITY = 75.0
-DISPARITY_MEAN, DISPARITY_STD = 0.0418, 0.0295
 
 
 @dataclass(frozen=True)
@@ -59,27 +57,48 @@ class ThermalView:
         return _unit_pixels(_centre_square(image.convert("L"), self.size))[None, None]
 
 
+class DepthConvention(NamedTuple):
+    """The unit in which depth becomes disparity, and the mean and std that disparity has in that unit."""
+
+    units_per_metre: int
+    mean: float
+    std: float
+    interpolation: str
+
+
+DEPTH_CONVENTIONS = {
+    # Omnivore's authors (github.com/facebookresearch/omnivore, issue 12) divided the stored 16-bit depth of SUN RGB-D
+    # by 1,000 without turning back its rotation by three bits: their depth is eight times the metres.
+    ("raw", "omnivore"): DepthConvention(8, 0.0418, 0.0295, "bicubic"),
+    # CodeBind (github.com/Visual-AI/CodeBind, datasets/data_transform_rgbd.py) divides by 8,000, and has another mean
+    # for each data set; torchvision's Resize is bilinear unless told otherwise.
+    ("metres", "codebind-sun"): DepthConvention(1, 0.318441, 0.11506188, "bilinear"),
+    ("metres", "codebind-nyu"): DepthConvention(1, 0.23207855, 0.11506188, "bilinear"),
+}
+"""(units, statistics) of the views of depth → what they mean. Only these pairs belong together."""
+
+
 @dataclass(frozen=True)
 class DisparityView:
-    """DepthMap → float32 [1, 1, size, size]: normalised disparity as Omnivore, and so ImageBind, was trained on.
+    """DepthMap → float32 [1, 1, size, size]: normalised disparity in one of the `DEPTH_CONVENTIONS`.
 
-    Omnivore's authors divided the stored 16-bit depth of SUN RGB-D by 1,000 without undoing its shift by three bits:
-    their depth is eight times the metres, and 0.0418 and 0.0295 are statistics of that disparity. Missing depth (0 or
-    NaN) becomes the nearest. Short side to ``size`` (bicubic, antialiased), centre crop.
+    Depth is put in the convention's unit and within 0.01..50, its disparity within 0.01..75 and over 75; missing
+    depth (0 or NaN) becomes the nearest. Short side to ``size`` (antialiased), centre crop, mean and std.
     """
 
     size: int
+    convention: DepthConvention
 
     def __call__(self, depth: DepthMap) -> Tensor:
         metres = torch.nan_to_num(torch.as_tensor(depth.metres, dtype=torch.float32), nan=0.0)
-        distance = (metres * DEPTH_UNITS_PER_METRE).clamp(NEAREST_DEPTH, FARTHEST_DEPTH)
+        distance = (metres * self.convention.units_per_metre).clamp(NEAREST_DEPTH, FARTHEST_DEPTH)
         disparity = depth.baseline * depth.focal / distance
         scaled = disparity.clamp(NEAREST_DEPTH, LARGEST_DISPARITY) / LARGEST_DISPARITY
-        height, width = _short_side_to(self.size, *scaled.shape)
-        resized = F.interpolate(scaled[None, None], (height, width), mode="bicubic", antialias=True)
-        top, left = _centre(height, self.size), _centre(width, self.size)
+        shape = _short_side_to(self.size, *scaled.shape)
+        resized = F.interpolate(scaled[None, None], shape, mode=self.convention.interpolation, antialias=True)
+        top, left = _centre(shape[0], self.size), _centre(shape[1], self.size)
         square = resized[..., top : top + self.size, left : left + self.size]
-        return (square - DISPARITY_MEAN) / DISPARITY_STD
+        return (square - self.convention.mean) / self.convention.std
 
 
 @dataclass(frozen=True)
