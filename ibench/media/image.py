@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ibench.errors import UnreadableSample
 
@@ -26,7 +26,9 @@ def read_image(source: Path | bytes, box: tuple[int, int, int, int] | None = Non
         if box is None:
             return image.copy()
         if min(box) < 0 or box[2] > image.width or box[3] > image.height:
-            raise UnreadableSample(f"{_name(source)}: box {box} leaves the image of {image.width} × {image.height}")
+            raise UnreadableSample(
+                f"{_name(source)}: box {tuple(box)} leaves the image of {image.width} × {image.height}"
+            )
         return image.crop(box)
 
 
@@ -44,7 +46,14 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 yield image
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError) as error:
-        raise UnreadableSample(f"{_name(source)}: {error}") from error
+        raise UnreadableSample(f"{_name(source)}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without the path that some messages quote: reasons stand in records, which travel."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image of a format that Pillow knows"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _name(source: Path | bytes) -> str:
