@@ -14,7 +14,7 @@ _DECODERS = {
     Modality.DEPTH: ("pillow", "h5py"),
     Modality.VIDEO: ("av",),
     Modality.AUDIO: ("soundfile", "av", "torchaudio"),
-    Modality.IMU: (),
+    Modality.IMU: ("pandas",),
 }
 
 

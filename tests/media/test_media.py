@@ -14,7 +14,7 @@ from PIL import Image
 
 from ibench.errors import UnreadableSample
 from ibench.media.audio import read_audio, resample
-from ibench.media.image import read_image
+from ibench.media.image import image_size, read_image
 from ibench.media.video import read_video
 from ibench.modalities import Waveform
 
@@ -170,3 +170,31 @@ def test_a_video_without_sound_is_no_sound(tmp_path: Path) -> None:
         container.mux(picture.encode())
     with pytest.raises(UnreadableSample, match=r"mute\.mp4: holds no audio track"):
         read_audio(tmp_path / "mute.mp4")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_part_of_an_image_is_the_slice_of_the_whole(tmp_path: Path, mode: str) -> None:
+    shape = (30, 40, 3) if mode == "RGB" else (30, 40)
+    pixels = np.random.default_rng(0).integers(0, 2**16 if mode == "I;16" else 256, shape)
+    Image.fromarray(pixels.astype(np.uint16 if mode == "I;16" else np.uint8)).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes()):
+        part = read_image(source, (5, 0, 40, 12))
+        assert part.mode == mode  # 16 bits stay 16 bits
+        np.testing.assert_array_equal(np.asarray(part), pixels[0:12, 5:40])
+        assert image_size(source) == (40, 30)
+
+
+@pytest.mark.parametrize("box", [(-1, 0, 5, 5), (0, 0, 41, 5), (0, 0, 5, 31), (0, -1, 5, 5)])
+def test_a_box_that_leaves_the_image_is_not_filled_with_black(tmp_path: Path, box: tuple[int, int, int, int]) -> None:
+    Image.new("L", (40, 30), 200).save(tmp_path / "a.png")
+    with pytest.raises(UnreadableSample, match=r"a\.png: box .* leaves the image of 40 × 30"):
+        read_image(tmp_path / "a.png", box)
+
+
+def test_why_an_image_is_unreadable_does_not_say_where_it_lay(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    for name in ("a.png", "absent.png"):
+        for read in (read_image, image_size):
+            with pytest.raises(UnreadableSample, match=name) as caught:
+                read(tmp_path / name)
+            assert str(tmp_path) not in str(caught.value)
