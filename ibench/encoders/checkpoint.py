@@ -26,6 +26,7 @@ _FAMILIES = (
     "imagebind",
     "languagebind",
     "clap",
+    "laion_clap",
     "pe_av",
     "sentence_transformers_folder",
     "transformers_models",
