@@ -27,6 +27,7 @@ _FAMILIES = (
     "languagebind",
     "clap",
     "laion_clap",
+    "ms_clap",
     "pe_av",
     "sentence_transformers_folder",
     "transformers_models",
