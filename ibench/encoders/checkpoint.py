@@ -28,6 +28,8 @@ _FAMILIES = (
     "imagebind",
     "languagebind",
     "clap",
+    "laion_clap",
+    "ms_clap",
     "pe_av",
     "sentence_transformers_folder",
     "transformers_models",

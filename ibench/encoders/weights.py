@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -63,6 +66,45 @@ def load_strictly(model: nn.Module, weights: Mapping[str, Tensor], path: str) ->
     if told:
         raise IbenchError(f"{path}: does not fit {type(model).__name__}: {'; '.join(told)}")
     model.load_state_dict(dict(weights))
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The tensors whose keys begin with ``prefix``, to read the sizes of a model from."""
+
+    weights: Mapping[str, Tensor]
+    prefix: str
+
+    def of(self, key: str, dimensions: int) -> tuple[int, ...]:
+        """The shape of a tensor. Raises IbenchError when it is missing, empty or of other than ``dimensions``."""
+        whole = self.prefix + key
+        if whole not in self.weights:
+            raise IbenchError(f"the sizes of the model cannot be read: {whole} is missing")
+        shape = tuple(self.weights[whole].shape)
+        if len(shape) != dimensions or not all(shape):
+            raise IbenchError(f"the sizes of the model cannot be read: {whole} has the shape {shape}")
+        return shape
+
+    def counts(self, pattern: str) -> list[int]:
+        """How many keys there are for each first group of ``pattern``, in order of the group."""
+        groups = [
+            match.group(1) for key in self.weights if (match := re.fullmatch(re.escape(self.prefix) + pattern, key))
+        ]
+        return [groups.count(group) for group in sorted(set(groups), key=lambda group: (len(group), group))]
+
+
+def part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose keys begin with ``prefix``, by the rest of the key."""
+    return {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the path of a checkpoint before what is wrong with it."""
+    try:
+        yield
+    except IbenchError as error:
+        raise IbenchError(f"{path}: {error}") from error
 
 
 def describe(weights: Mapping[str, Tensor]) -> str:

@@ -53,6 +53,17 @@ def mono(waveform: Waveform, rate: int) -> NDArray[np.float32]:
     return samples
 
 
+def middle(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """The middle ``length`` samples; all of a shorter sound. Where others crop at random, ibench takes these."""
+    start = max(len(samples) - length, 0) // 2
+    return samples[start : start + length]
+
+
+def repeated(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """The sound over and over until it has ``length`` samples; the beginning of a longer one."""
+    return np.resize(samples, length)
+
+
 def _read_soundfile(source: Path | bytes, start: float | None, end: float | None) -> Waveform:
     with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
         first = min(int((start or 0.0) * file.samplerate), file.frames)

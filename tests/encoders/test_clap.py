@@ -133,7 +133,7 @@ def test_laions_checkpoint_is_the_same_model(fusion: bool, tmp_path: Path) -> No
     model, encoder = _folder(tmp_path, fusion)
     checkpoint = open_checkpoint(str(_laion(model, tmp_path)), "cpu", "fp32")
     assert checkpoint.card.family == "CLAP (LAION)"
-    assert {path.name for path in checkpoint.card.files} == {"laion.pt", "tokenizer.json"}
+    assert {path.name for path in checkpoint.card.files} == {"laion.pt", "tokenizer.json", "tokenizer_config.json"}
     laion = checkpoint.load()
     assert torch.allclose(_heard(laion, SHORT), _heard(encoder, _sixteen_bits(SHORT)), atol=1e-5)
     assert torch.allclose(_heard(laion, LONG), _heard(encoder, _sixteen_bits(LONG)), atol=1e-5)
@@ -157,7 +157,7 @@ def test_laions_checkpoint_with_other_mel_filters_is_refused(tmp_path: Path) -> 
 
 def test_laions_checkpoint_needs_robertas_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _laion(tiny_models.clap(tmp_path / "clap"), tmp_path)
-    monkeypatch.setattr("ibench.encoders.clap.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("ibench.encoders.hub_tokenizer.try_to_load_from_cache", lambda *_: None)
     tokenizer = tmp_path / "tokenizer.json"
     letters = json.loads(tokenizer.read_text())["model"]["vocab"]
     tokenizer.unlink()
@@ -173,11 +173,11 @@ def test_numbers_of_numpy_beside_the_weights_are_read(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "a.pt").keys() == {"a"}
 
 
-def test_ms_clap_is_told_what_to_do(tmp_path: Path) -> None:
-    keys = {"caption_encoder.base.wte.weight": torch.ones(2, 2), "audio_encoder.base.htsat.bn0.weight": torch.ones(2)}
-    torch.save({"model": keys}, tmp_path / "CLAP_weights_2023.pth")
-    with pytest.raises(IbenchError, match=r"MS-CLAP.*behind a factory"):
-        _opened(tmp_path / "CLAP_weights_2023.pth")
+@pytest.mark.parametrize("lost", ["audio_branch.norm.weight", "text_branch.embeddings.position_embeddings.weight"])
+def test_laions_checkpoint_without_a_tensor_that_tells_a_size_is_refused(lost: str, tmp_path: Path) -> None:
+    path = _laion(tiny_models.clap(tmp_path / "clap"), tmp_path, drop=re.escape(lost))
+    with pytest.raises(IbenchError, match=rf"laion\.pt: .*cannot be read: {re.escape(lost)} is missing"):
+        _opened(path)
 
 
 def _folder(tmp_path: Path, fusion: bool) -> tuple[Any, Encoder]:
@@ -202,10 +202,12 @@ def _laion(model: Any, folder: Path, drop: str = "never", mels: Tensor | None = 
     weights: dict[str, Tensor] = {}
     own = model.state_dict()
     for key, tensor in own.items():
-        if ".attention.self.query." in key:
+        if key.startswith("text_model") or ".attention.self." not in key:
+            weights[_laions_name(key)] = tensor
+        elif ".attention.self.query." in key:  # only HTSAT keeps the three in one
             parts = [own[key.replace("query", part)] for part in ("query", "key", "value")]
             weights[_laions_name(key).replace("query", "qkv")] = torch.cat(parts)
-        elif not re.search(r"attention\.self\.(key|value)\.", key) or key.startswith("text_model"):
+        elif not re.search(r"attention\.self\.(key|value)\.", key):
             weights[_laions_name(key)] = tensor
     weights = {key: tensor for key, tensor in weights.items() if not re.fullmatch(drop, key)}
     filters = torch.from_numpy(tiny_models.clap_extractor(False).mel_filters_slaney).float()
