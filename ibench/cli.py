@@ -144,10 +144,7 @@ def list_tasks(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([spec.model_dump(mode="json", exclude={"labels"}) for spec in specs], indent=1))
         return
-    rows = [
-        [spec.name, f"{spec.query}→{spec.target}", spec.kind, spec.headline, spec.dataset.count or "", spec.title]
-        for spec in specs
-    ]
+    rows = [[spec.name, spec.pair, spec.kind, spec.headline, spec.dataset.count or "", spec.title] for spec in specs]
     print(tabulate(rows, ["task", "pair", "kind", "headline", "n", "title"], tablefmt="simple"))
     print()
     print(tabulate([[name, ", ".join(one.tasks)] for name, one in load_suites().items()], ["suite", "tasks"]))

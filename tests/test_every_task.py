@@ -218,28 +218,32 @@ def counted_multilabel(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float
 
 
 def counted_retrieval(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    """Scores are weighted sums of the cosines between all parts of the two sides."""
     found: dict[str, float] = {}
     for prefix, query, target in (
         ("", cell.spec.query, cell.spec.target),
         ("reverse_", cell.spec.target, cell.spec.query),
     ):
-        queries, gallery = embedded(cell, encoder, query), embedded(cell, encoder, target)
-        offered = {group for group, _ in gallery}
+        asked, gallery = cell.dataset.items[query], cell.dataset.items[target]
+        scores = sum(
+            weight * other_weight * embedded(cell, encoder, part) @ embedded(cell, encoder, other).T
+            for part, weight in cell.spec.parts(query).items()
+            for other, other_weight in cell.spec.parts(target).items()
+        )
+        offered = {item.group for item in gallery}
         ranks = []
-        for group, vector in queries:
-            if group not in offered:
-                continue
-            order = sorted(range(len(gallery)), key=lambda row: -float(vector @ gallery[row][1]))
-            ranks.append(1 + next(place for place, row in enumerate(order) if gallery[row][0] == group))
+        for item, row in zip(asked, scores, strict=True):
+            if item.group in offered:
+                order = np.argsort(-row, kind="stable")
+                ranks.append(1 + next(place for place, at in enumerate(order) if gallery[at].group == item.group))
         found |= {f"{prefix}recall@{k}": float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 10)}
         found[f"{prefix}median_rank"] = float(np.median(ranks))
     return found
 
 
-def embedded(cell: Cell, encoder: StoredEmbeddings, modality: Modality) -> list[tuple[str, Vectors]]:
+def embedded(cell: Cell, encoder: StoredEmbeddings, modality: Modality) -> Vectors:
     items = cell.dataset.items[modality]
-    ids = [item.decode() if modality is Modality.TEXT else item.id for item in items]
-    return [(item.group, vector) for item, vector in zip(items, vectors_of(encoder, modality, ids), strict=True)]
+    return vectors_of(encoder, modality, [item.decode() if modality is Modality.TEXT else item.id for item in items])
 
 
 COUNTED = {

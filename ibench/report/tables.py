@@ -13,6 +13,7 @@ from ibench.comparison import Comparison, Row
 from ibench.datacheck import DataReport
 from ibench.encoders.contract import Outcome
 from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import pair_name
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
 from ibench.tasks import Kind
@@ -129,7 +130,7 @@ def comparison_table(comparison: Comparison, form: str) -> str:
 
 
 def pair(record: Record) -> str:
-    return f"{record.query}→{record.target}"
+    return pair_name(record.query, record.target, record.fuse)
 
 
 def number(metric: str, value: float) -> str:
