@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -115,17 +114,16 @@ def inside(root: Path, relative: str, where: str) -> Path:
     return root / relative
 
 
-def _content_digests(items: Sequence[Item]) -> list[str]:
-    files = list(dict.fromkeys(item.content for item in items if isinstance(item.content, Path)))
-    with _explained():
-        known = dict(zip(files, file_digests(files), strict=True))
-    digests = [known[item.content] if isinstance(item.content, Path) else item.content for item in items]
-    return [f"{digest}:{item.part}" if item.part else digest for digest, item in zip(digests, items, strict=True)]
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
+def digests_of(files: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file's bytes, remembered. Raises IbenchError for a file that cannot be read."""
     try:
-        yield
+        return file_digests(files)
     except OSError as error:
         raise IbenchError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _content_digests(items: Sequence[Item]) -> list[str]:
+    files = list(dict.fromkeys(item.content for item in items if isinstance(item.content, Path)))
+    known = dict(zip(files, digests_of(files), strict=True))
+    digests = [known[item.content] if isinstance(item.content, Path) else item.content for item in items]
+    return [f"{digest}:{item.part}" if item.part else digest for digest, item in zip(digests, items, strict=True)]
