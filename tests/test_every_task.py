@@ -130,10 +130,11 @@ def stored(vectors: dict[Modality, dict[str, Vectors]]) -> StoredEmbeddings:
 
 
 def oracle(cell: Cell) -> StoredEmbeddings:
-    """A class, or a group of matching items, is an axis of its own."""
-    groups = {item.group for items in cell.dataset.items.values() for item in items}
-    axes = list(cell.classes) or sorted(groups)
-    axis = {label: np.eye(len(axes), dtype=np.float32)[number] for number, label in enumerate(axes)}
+    """A class that occurs, or a group of matching items, is an axis of its own; the other classes share one."""
+    items = [item for several in cell.dataset.items.values() for item in several]
+    axes = sorted({name for item in items for name in axes_of(item, cell)})
+    units = np.eye(len(axes) + 1, dtype=np.float32)
+    axis = dict.fromkeys(cell.classes, units[-1]) | dict(zip(axes, units, strict=False))
     vectors: dict[Modality, dict[str, Vectors]] = {
         modality: {item.id: unit(sum(axis[one] for one in axes_of(item, cell))) for item in items}
         for modality, items in cell.dataset.items.items()
