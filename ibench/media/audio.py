@@ -72,7 +72,9 @@ def _read_soundfile(source: Path | bytes, start: float | None, end: float | None
         return Waveform(np.ascontiguousarray(samples.T), file.samplerate)
 
 
-def _read_av(source: Path | bytes, start: float | None, end: float | None, refusal: Exception) -> Waveform:
+def _read_av(
+    source: Path | bytes, start: float | None, end: float | None, refusal: soundfile.LibsndfileError
+) -> Waveform:
     try:
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
             if not container.streams.audio:
@@ -88,7 +90,10 @@ def _read_av(source: Path | bytes, start: float | None, end: float | None, refus
                     _refuse_if_huge(source, total)
             rate = stream.codec_context.sample_rate
     except (FFmpegError, OSError, ValueError) as error:
-        raise UnreadableSample(f"{_name(source)}: neither soundfile ({refusal}) nor PyAV ({error}) reads it") from error
+        why = getattr(error, "strerror", None) or error  # without the path: the same wherever the copy lies
+        raise UnreadableSample(
+            f"{_name(source)}: neither soundfile ({refusal.error_string}) nor PyAV ({why}) reads it"
+        ) from error
     samples = np.concatenate(blocks, axis=1) if blocks else np.zeros((1, 0), np.float32)
     first, last = int((start or 0.0) * rate), None if end is None else int(end * rate)
     return Waveform(np.ascontiguousarray(samples[:, first:last], dtype=np.float32), rate)

@@ -137,7 +137,7 @@ def _unreadable(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except (FFmpegError, OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = getattr(error, "strerror", None) or error  # without the path: the same wherever the copy lies
         raise UnreadableSample(f"{_name(source)}: {reason}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ from ibench.datasets.fakes.noise import video
 from ibench.errors import UnreadableSample
 from ibench.media.audio import lacks_sound, read_audio, resample
 from ibench.media.image import read_image
+from ibench.media.video import read_video
 from ibench.modalities import Waveform
 
 
@@ -132,3 +134,52 @@ def test_an_image_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     with pytest.raises(UnreadableSample, match=r"bomb\.png"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(("read", "name"), [(read_audio, "a.wav"), (read_audio, "a.mp4"), (read_video, "a.mp4")])
+def test_why_a_file_cannot_be_read_does_not_depend_on_where_it_lies(
+    tmp_path: Path, read: Callable[[Path], object], name: str
+) -> None:
+    """Reasons stand in records, and records of two copies are compared."""
+    reasons = set()
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"not what the name says")
+        with pytest.raises(UnreadableSample) as refusal:
+            read(tmp_path / folder / name)
+        reasons.add(str(refusal.value))
+    assert len(reasons) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_sound_of_a_video_is_decoded(tmp_path: Path, channels: int) -> None:
+    """Of an mp4 with a picture track first, as downloaded clips are."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("mpeg4", rate=8)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        track = container.add_stream("aac", rate=48000, layout="mono" if channels == 1 else "stereo")
+        for _ in range(16):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(picture.encode())
+        sound = np.ascontiguousarray(sine(2.0, 48000, channels).T)
+        frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout=track.layout.name)
+        frame.sample_rate = 48000
+        for packet in [*track.encode(frame), *track.encode(None)]:
+            container.mux(packet)
+    read = read_audio(path)
+    assert (read.rate, read.samples.shape[0]) == (48000, channels)
+    assert read.seconds == pytest.approx(2.0, abs=0.1)
+    for channel in read.samples:
+        loudest = np.abs(np.fft.rfft(channel)).argmax() * 48000 / len(channel)
+        assert loudest == pytest.approx(440, abs=2)
+
+
+def test_a_video_without_sound_is_no_sound(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "mute.mp4"), "w") as container:
+        picture = container.add_stream("mpeg4", rate=8)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(picture.encode())
+    with pytest.raises(UnreadableSample, match=r"mute\.mp4: holds no audio track"):
+        read_audio(tmp_path / "mute.mp4")
