@@ -225,9 +225,9 @@ def counted_retrieval(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]
         ("", cell.spec.query, cell.spec.target),
         ("reverse_", cell.spec.target, cell.spec.query),
     ):
-        asked, gallery = cell.dataset.items[query], cell.dataset.items[target]
+        asked, gallery = whole(cell, query), whole(cell, target)
         scores = sum(
-            weight * other_weight * embedded(cell, encoder, part) @ embedded(cell, encoder, other).T
+            weight * other_weight * embedded(cell, encoder, part, query) @ embedded(cell, encoder, other, target).T
             for part, weight in cell.spec.parts(query).items()
             for other, other_weight in cell.spec.parts(target).items()
         )
@@ -242,9 +242,17 @@ def counted_retrieval(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]
     return found
 
 
-def embedded(cell: Cell, encoder: StoredEmbeddings, modality: Modality) -> Vectors:
-    items = cell.dataset.items[modality]
-    return vectors_of(encoder, modality, [item.decode() if modality is Modality.TEXT else item.id for item in items])
+def whole(cell: Cell, side: Modality) -> list[Item]:
+    """The items of a side that have all its parts."""
+    have = [{item.id for item in cell.dataset.items[part]} for part in cell.spec.parts(side)]
+    return [item for item in cell.dataset.items[side] if all(item.id in ids for ids in have)]
+
+
+def embedded(cell: Cell, encoder: StoredEmbeddings, part: Modality, side: Modality) -> Vectors:
+    """The vectors of one part of a side, in the order of ``whole``."""
+    at = {item.id: item for item in cell.dataset.items[part]}
+    items = [at[item.id] for item in whole(cell, side)]
+    return vectors_of(encoder, part, [item.decode() if part is Modality.TEXT else item.id for item in items])
 
 
 COUNTED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,24 +38,24 @@ def captioned(spec: TaskSpec, clips: Sequence[Clip], root: Path, copy: str, end:
     """The captions, videos and sounds of ``clips``, whichever the task asks for; those of one clip match.
 
     Files are found by stem anywhere under ``root``. The sound of a clip is a sound file of its stem, else the track of
-    its video. ``end`` (seconds) cuts what comes after. A clip is there with all that the task asks for or not at all:
-    one without a file, or without an audio track where sound is asked for, is listed as missing. Raises IbenchError
-    when two files have the stem of one clip, and when no clip is there.
+    its video. ``end`` (seconds) cuts what comes after. A clip that lacks something the task asks for, a file or an
+    audio track, is listed as missing and its captions are left out; what else it has stays, so that tasks of one
+    modality and of two share their embeddings. Raises IbenchError when two files have the stem of one clip, and when
+    no clip is complete.
     """
     wanted = [modality for modality in (Modality.VIDEO, Modality.AUDIO) if modality in spec.sample_modalities]
-    files = _files_of(spec, clips, root, wanted)
+    files = {clip.id: found for clip, found in zip(clips, _files_of(spec, clips, root, wanted), strict=True)}
     silent = _without_sound({of[Modality.AUDIO] for of in files.values() if Modality.AUDIO in of})
     items: dict[Modality, list[Item]] = {modality: [] for modality in (Modality.TEXT, *wanted)}
     missing = []
     for clip in clips:
-        if clip.id not in files:
-            missing.append(clip.id)
-        elif files[clip.id].get(Modality.AUDIO) in silent:
-            missing.append(f"{clip.id} (no audio track)")
-        else:
+        there = {modality: file for modality, file in files[clip.id].items() if not _is_silent(modality, file, silent)}
+        for modality, file in there.items():
+            items[modality].append(_sample(clip, modality, file, end))
+        if len(there) == len(wanted):
             items[Modality.TEXT] += _captions(clip)
-            for modality, file in files[clip.id].items():
-                items[modality].append(_sample(clip, modality, file, end))
+        else:
+            missing.append(f"{clip.id} (no audio track)" if len(there) < len(files[clip.id]) else clip.id)
     if len(missing) == len(clips):
         raise none_found(spec, root, missing)
     asked = {modality: items[modality] for modality in spec.sample_modalities if modality in items}
@@ -98,18 +98,18 @@ def none_found(spec: TaskSpec, root: Path, missing: Sequence[str]) -> IbenchErro
 
 def _files_of(
     spec: TaskSpec, clips: Sequence[Clip], root: Path, wanted: Sequence[Modality]
-) -> dict[str, dict[Modality, Path]]:
-    """By clip, the file of each modality; without the clips that lack one."""
+) -> Iterator[dict[Modality, Path]]:
+    """For each clip its files, by modality."""
     videos = files_by_stem(root, VIDEO_SUFFIXES)
     sounds = files_by_stem(root, SOUND_SUFFIXES) if Modality.AUDIO in wanted else {}
-    found = {}
     for clip in clips:
         video = sole_file(spec, videos, clip.stems)
         files = {Modality.VIDEO: video, Modality.AUDIO: sole_file(spec, sounds, clip.stems) or video}
-        there = {modality: file for modality in wanted if (file := files[modality]) is not None}
-        if len(there) == len(wanted):
-            found[clip.id] = there
-    return found
+        yield {modality: file for modality in wanted if (file := files[modality]) is not None}
+
+
+def _is_silent(modality: Modality, file: Path, silent: Collection[Path]) -> bool:
+    return modality is Modality.AUDIO and file in silent
 
 
 def _captions(clip: Clip) -> list[Item]:

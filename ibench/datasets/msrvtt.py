@@ -22,8 +22,9 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     """The clips of the csv (columns ``video_id``, ``sentence``) with what the task asks for: video, sound or both.
 
     Tasks of sound without video take the list ``MSRVTT_AUDIO_test.csv`` where it is. Files, mp4 or other, and wav for
-    sound, are found by stem anywhere below the folder; a clip whose mp4 has no audio track is missing where sound is
-    asked for. Raises IbenchError when the csv lacks a column, and when no clip is there.
+    sound, are found by stem anywhere below the folder. A clip whose mp4 has no audio track is missing where sound is
+    asked for, with its caption; its video stays in the gallery. Raises IbenchError when the csv lacks a column, and
+    when no clip is there.
     """
     heard_only = Modality.AUDIO in spec.sample_modalities and Modality.VIDEO not in spec.sample_modalities
     table = root / (SOUND_LIST if heard_only and (root / SOUND_LIST).is_file() else MARKER)

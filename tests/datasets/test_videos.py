@@ -89,12 +89,22 @@ def test_sound_is_a_file_or_the_track_of_the_video(msrvtt: Path) -> None:
     assert data.missing == ("video7020 (no audio track)", "video8")
 
 
-def test_video_with_sound_is_there_whole_or_not_at_all(msrvtt: Path) -> None:
-    (msrvtt / "MSRVTT_Videos" / "video7025.MP4").unlink()  # its wav alone is no clip
+def test_a_clip_that_lacks_its_sound_or_its_video_is_missing_and_has_no_caption(msrvtt: Path) -> None:
+    (msrvtt / "MSRVTT_Videos" / "video7025.MP4").unlink()
     for name in ("msrvtt_av", "msrvtt_audio_video"):
         data = open_dataset(load_task(name), msrvtt)
-        assert ids(data, VIDEO) == ids(data, AUDIO) == ["video9770"]
+        assert ids(data, VIDEO) == ["video9770", "video7020"]
+        assert ids(data, AUDIO) == ["video9770", "video7025"]
         assert data.missing == ("video7020 (no audio track)", "video8", "video7025")
+    assert list(texts(open_dataset(load_task("msrvtt_av"), msrvtt))) == ["video9770"]
+
+
+def test_tasks_of_one_modality_and_of_both_share_their_samples(msrvtt: Path) -> None:
+    video, audio, both, across = (
+        open_dataset(load_task(name), msrvtt) for name in ("msrvtt", "msrvtt_audio", "msrvtt_av", "msrvtt_audio_video")
+    )
+    assert video.contents(VIDEO) == both.contents(VIDEO) == across.contents(VIDEO)
+    assert audio.contents(AUDIO) == both.contents(AUDIO) == across.contents(AUDIO)
 
 
 def test_languagebinds_list_is_taken_for_sound_alone(msrvtt: Path) -> None:
