@@ -286,7 +286,7 @@ def _bound(
 
 
 def _refuse_modality(spec: TaskSpec, checkpoint: Checkpoint) -> None:
-    for modality in (spec.query, spec.target):
+    for modality in (*spec.sample_modalities, spec.target):
         if modality not in checkpoint.card.modalities:
             has = ", ".join(checkpoint.card.modalities)
             raise IbenchError(f"{spec.name} needs {modality}, which {checkpoint.card.name} has not (it has {has})")

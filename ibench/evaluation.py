@@ -28,6 +28,7 @@ from ibench.prompts import fill, load_prompts
 from ibench.results import EncoderIdentity, Record
 from ibench.scoring import classification, multilabel, retrieval
 from ibench.scoring.classifier import class_embeddings
+from ibench.scoring.fusion import shared_rows, weighted_sum
 from ibench.scoring.intervals import Metric
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import Kind, Protocol, TaskSpec
@@ -141,14 +142,15 @@ def record_of(
         task=spec.name,
         title=spec.title,
         task_version=spec.version,
-        task_fingerprint=spec.fingerprint(),
+        task_fingerprint=spec.fingerprint(cell.protocol),
         kind=spec.kind,
         protocol=cell.protocol_name,
         prompts=cell.prompts,
         texts_fingerprint=sha256_lines([text for prompts in cell.texts for text in prompts]) if cell.texts else None,
         query=spec.query,
         target=spec.target,
-        emergent=card.emergent(spec.query, spec.target),
+        fuse=spec.fuse,
+        emergent=_emergent(spec, card),
         headline=spec.headline,
         metrics=metrics,
         ties=ties,
@@ -178,9 +180,14 @@ def record_of(
     return record, samples
 
 
+def _emergent(spec: TaskSpec, card: Card) -> bool:
+    """Whether no part of the query was trained with any part of the target: one trained pair alone may give a fused
+    score."""
+    return all(card.emergent(one, other) for one in spec.parts(spec.query) for other in spec.parts(spec.target))
+
+
 def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
-    needed = (spec.query, spec.target) if spec.kind is Kind.RETRIEVAL else (spec.query,)
-    for modality in needed:
+    for modality in spec.sample_modalities:
         if modality not in dataset.items:
             raise IbenchError(
                 f"{spec.name}: reader '{spec.dataset.reader}' reads {', '.join(dataset.items)} for this task, "
@@ -297,13 +304,7 @@ def _score_retrieval(
     cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
 ) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
     spec = cell.spec
-    sides: dict[Modality, tuple[Vectors, list[Item]]] = {}
-    for modality in (spec.query, spec.target):
-        if modality is Modality.TEXT:
-            items = list(cell.dataset.items[modality])
-            sides[modality] = (np.stack([embedding_of[item.decode()] for item in items]), items)
-        else:
-            sides[modality] = _readable(cell, modality, embeddings)
+    sides = {side: _side(cell, side, embeddings, embedding_of) for side in (spec.query, spec.target)}
     metrics: dict[str, Metric] = {}
     tables = []
     for prefix, source, target in (("", spec.query, spec.target), ("reverse_", spec.target, spec.query)):
@@ -330,6 +331,25 @@ _SCORE = {
     Kind.MULTILABEL: _score_multilabel,
     Kind.RETRIEVAL: _score_retrieval,
 }
+
+
+def _side(
+    cell: Cell, side: Modality, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors]
+) -> tuple[Vectors, list[Item]]:
+    """The vectors and items of a retrieval's query or target: texts, readable samples, or what is fused of samples."""
+    if side is Modality.TEXT:
+        texts = list(cell.dataset.items[side])
+        return np.stack([embedding_of[item.decode()] for item in texts]), texts
+    parts = cell.spec.parts(side)
+    if len(parts) == 1:
+        return _readable(cell, side, embeddings)
+    readable = {part: _readable(cell, part, embeddings) for part in parts}
+    rows = shared_rows([[item.id for item in items] for _, items in readable.values()])
+    if not rows:
+        raise IbenchError(f"{cell.spec.name}: no sample has {' and '.join(parts)}; the parts of one need the same id")
+    vectors = [vectors[[of[part] for of in rows]] for part, (vectors, _) in enumerate(readable.values())]
+    items = readable[side][1]
+    return weighted_sum(vectors, list(parts.values())), [items[first] for first, *_ in rows]
 
 
 def _readable(cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]) -> tuple[Vectors, list[Item]]:

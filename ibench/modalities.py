@@ -15,7 +15,7 @@ imu       :class:`ImuWindow`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -38,6 +38,12 @@ class Modality(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+def pair_name(query: Modality, target: Modality, fuse: Collection[Modality] = ()) -> str:
+    """A pair as tables show it: ``text→video``, or ``text→video+audio`` for a side fused of several modalities."""
+    fused = "+".join(fuse)
+    return "→".join(fused if side in fuse else side for side in (query, target))
 
 
 @dataclass(frozen=True)

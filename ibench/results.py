@@ -37,8 +37,9 @@ class EncoderIdentity(BaseModel):
 class Record(BaseModel):
     """One encoder on one task by one protocol: never changed once written, and enough to tell whether two compare.
 
-    ``limited`` is the --limit of the run, ``fake`` marks generated data: neither is ever ranked. ``confusions`` are
-    the most frequent (gold, prediction, count) of a classification. ``timings`` are seconds by phase.
+    ``fuse`` is the task's: the modalities that one side is made of, and their weights. ``limited`` is the --limit of
+    the run, ``fake`` marks generated data: neither is ever ranked. ``confusions`` are the most frequent (gold,
+    prediction, count) of a classification. ``timings`` are seconds by phase.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +56,7 @@ class Record(BaseModel):
     texts_fingerprint: str | None
     query: Modality
     target: Modality
+    fuse: dict[Modality, float] = Field(default_factory=dict)
     emergent: bool
     headline: str
     metrics: dict[str, Metric]

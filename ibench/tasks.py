@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field
 
 from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_json
-from ibench.modalities import Modality
+from ibench.modalities import Modality, pair_name
 from ibench.prompts import open_clip_list
 from ibench.resources import bundled
 from ibench.yamlfile import read_yaml
@@ -111,7 +111,9 @@ class TaskSpec(_Strict):
     The first protocol and the first metric are the defaults. ``labels`` lists the label ids of the data in order,
     or maps each to the name (or names, of which the best counts) it goes by in prompts; without it the data's own
     metadata gives the names, or, label by label in the data's order, the list ``names_from_open_clip`` of
-    ``open_clip.zero_shot_metadata``. A change that can move a score raises ``version``.
+    ``open_clip.zero_shot_metadata``. ``fuse`` makes a side of a retrieval of several modalities of the same sample,
+    such as ``{video: 0.95, audio: 0.05}``: its scores are the weighted sum of the cosines of each. A change that can
+    move a score raises ``version``.
     """
 
     name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -120,6 +122,7 @@ class TaskSpec(_Strict):
     kind: Kind
     query: Modality
     target: Modality
+    fuse: dict[Modality, float] = Field(default_factory=dict)
     dataset: DatasetSpec
     labels: dict[str, tuple[str, ...]] | None = None
     names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
@@ -159,6 +162,34 @@ class TaskSpec(_Strict):
                     raise ValueError(f"protocol '{name}' needs 'prompts'")
         return self
 
+    @model_validator(mode="after")
+    def _fusible(self) -> TaskSpec:
+        if not self.fuse:
+            return self
+        if self.kind is not Kind.RETRIEVAL:
+            raise ValueError("'fuse' is for retrieval")
+        if len(self.fuse) < 2 or Modality.TEXT in self.fuse or (self.query in self.fuse) == (self.target in self.fuse):
+            raise ValueError("'fuse' names two modalities or more, 'query' or 'target' (not both) among them, no text")
+        if not (min(self.fuse.values()) > 0 and abs(sum(self.fuse.values()) - 1) <= 1e-6):  # so that NaN fails as well
+            raise ValueError("the weights of 'fuse' must be above 0 and sum to 1")
+        return self
+
+    def parts(self, side: Modality) -> dict[Modality, float]:
+        """What ``query`` or ``target`` is made of, modality → weight: itself alone, or what it is fused of, itself
+        first."""
+        return {side: self.fuse[side], **self.fuse} if side in self.fuse else {side: 1.0}
+
+    @property
+    def pair(self) -> str:
+        """Query and target as tables show them."""
+        return pair_name(self.query, self.target, self.fuse)
+
+    @property
+    def sample_modalities(self) -> tuple[Modality, ...]:
+        """What a reader gives items of: both sides of a retrieval with all their parts, else the query."""
+        sides = (self.query, self.target) if self.kind is Kind.RETRIEVAL else (self.query,)
+        return tuple(part for side in sides for part in self.parts(side))
+
     @property
     def folder(self) -> Path:
         """Where its file lies, which names files of its own beside it; the working directory for one without a file."""
@@ -191,10 +222,18 @@ class TaskSpec(_Strict):
             )
         return {label: (name,) for label, name in zip(labels, names, strict=True)}
 
-    def fingerprint(self) -> str:
-        """SHA-256 of all that can move a score; titles, licences and addresses can not."""
-        told_only = {"title": True, "dataset": {"licence", "source", "classes"}}
-        return sha256_json(self.model_dump(mode="json", exclude=told_only))  # type: ignore[arg-type]
+    def fingerprint(self, protocol: Protocol) -> str:
+        """SHA-256 of all that can move a score by a protocol; titles, licences, addresses, other protocols can not.
+
+        A key at its default is as good as absent, so that one which comes later leaves the tasks of before alone.
+        """
+        told_only: dict[str, Any] = {
+            "title": True,
+            "protocols": True,
+            "dataset": {"licence": True, "source": True, "classes": True, "hub": {"files": True}},
+        }
+        task = self.model_dump(mode="json", exclude_defaults=True, exclude=told_only)
+        return sha256_json({**task, "protocol": protocol.model_dump(mode="json", exclude_defaults=True)})
 
 
 class Suite(_Strict):

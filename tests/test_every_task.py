@@ -219,28 +219,40 @@ def counted_multilabel(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float
 
 
 def counted_retrieval(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    """Scores are weighted sums of the cosines between all parts of the two sides."""
     found: dict[str, float] = {}
     for prefix, query, target in (
         ("", cell.spec.query, cell.spec.target),
         ("reverse_", cell.spec.target, cell.spec.query),
     ):
-        queries, gallery = embedded(cell, encoder, query), embedded(cell, encoder, target)
-        offered = {group for group, _ in gallery}
+        asked, gallery = whole(cell, query), whole(cell, target)
+        scores = sum(
+            weight * other_weight * embedded(cell, encoder, part, query) @ embedded(cell, encoder, other, target).T
+            for part, weight in cell.spec.parts(query).items()
+            for other, other_weight in cell.spec.parts(target).items()
+        )
+        offered = {item.group for item in gallery}
         ranks = []
-        for group, vector in queries:
-            if group not in offered:
-                continue
-            order = sorted(range(len(gallery)), key=lambda row: -float(vector @ gallery[row][1]))
-            ranks.append(1 + next(place for place, row in enumerate(order) if gallery[row][0] == group))
+        for item, row in zip(asked, scores, strict=True):
+            if item.group in offered:
+                order = np.argsort(-row, kind="stable")
+                ranks.append(1 + next(place for place, at in enumerate(order) if gallery[at].group == item.group))
         found |= {f"{prefix}recall@{k}": float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 10)}
         found[f"{prefix}median_rank"] = float(np.median(ranks))
     return found
 
 
-def embedded(cell: Cell, encoder: StoredEmbeddings, modality: Modality) -> list[tuple[str, Vectors]]:
-    items = cell.dataset.items[modality]
-    ids = [item.decode() if modality is Modality.TEXT else item.id for item in items]
-    return [(item.group, vector) for item, vector in zip(items, vectors_of(encoder, modality, ids), strict=True)]
+def whole(cell: Cell, side: Modality) -> list[Item]:
+    """The items of a side that have all its parts."""
+    have = [{item.id for item in cell.dataset.items[part]} for part in cell.spec.parts(side)]
+    return [item for item in cell.dataset.items[side] if all(item.id in ids for ids in have)]
+
+
+def embedded(cell: Cell, encoder: StoredEmbeddings, part: Modality, side: Modality) -> Vectors:
+    """The vectors of one part of a side, in the order of ``whole``."""
+    at = {item.id: item for item in cell.dataset.items[part]}
+    items = [at[item.id] for item in whole(cell, side)]
+    return vectors_of(encoder, part, [item.decode() if part is Modality.TEXT else item.id for item in items])
 
 
 COUNTED = {

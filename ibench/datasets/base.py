@@ -100,7 +100,9 @@ EXTENSIONS: Mapping[Modality, frozenset[str]] = {
     Modality.IMAGE: frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}),
     Modality.THERMAL: frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}),
     Modality.AUDIO: frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus", ".au", ".webm", ".mp4"}),
-    Modality.VIDEO: frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"}),
+    Modality.VIDEO: frozenset(
+        {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ogv", ".mts"}
+    ),
 }
 """The file names a modality's files may end in, lower case; the content decides how they are decoded."""
 

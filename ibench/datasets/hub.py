@@ -45,7 +45,7 @@ def read_pinned(spec: TaskSpec, hub: HubCopy) -> Dataset:
 def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str) -> Dataset:
     columns = {"label": "label", "text": "caption", **named}
     table = _open(source)
-    modalities = (spec.query, spec.target) if spec.kind is Kind.RETRIEVAL else (spec.query,)
+    modalities = spec.sample_modalities
     wanted = [columns.get(modality, str(modality)) for modality in modalities]
     for column in [*wanted, *([] if spec.kind is Kind.RETRIEVAL else [columns["label"]])]:
         if column not in table.column_names:

@@ -27,7 +27,7 @@ def read(spec: TaskSpec, table: Path) -> Dataset:
     file outside its folder. Files that do not exist are listed as missing.
     """
     rows = read_rows(table)
-    modalities = (spec.query, spec.target) if spec.kind is Kind.RETRIEVAL else (spec.query,)
+    modalities = spec.sample_modalities
     items: dict[Modality, list[Item]] = {}
     missing: list[str] = []
     for modality in modalities:

@@ -35,6 +35,15 @@ def read_audio(source: Path | bytes, start: float | None = None, end: float | No
     return waveform
 
 
+def lacks_sound(file: Path) -> bool:
+    """Whether a file opens and holds no audio track, as silent videos do; of one that does not open, decoding tells."""
+    try:
+        with av.open(str(file)) as container:
+            return not container.streams.audio
+    except (FFmpegError, OSError, ValueError):
+        return False
+
+
 def resample(waveform: Waveform, rate: int) -> Waveform:
     """The same sound at ``rate`` Hz, by torchaudio's default windowed-sinc resampler (the reference's choice)."""
     if waveform.rate == rate:

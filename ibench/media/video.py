@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,21 @@ class VideoFile:
         return np.stack([decoded[index] for index in wanted]) if wanted else np.zeros((0, 0, 0, 3), np.uint8)
 
 
-def read_video(source: Path | bytes) -> VideoFile:
-    """Open a video: its packets are listed, no frame is decoded.
+def read_video(source: Path | bytes, end: float | None = None) -> VideoFile:
+    """Open a video, or what it shows before ``end`` seconds: its packets are listed, no frame is decoded.
 
-    Raises UnreadableSample when the bytes are no video or hold no frame.
+    Raises UnreadableSample when the bytes are no video or hold no frame, or none before ``end``.
     """
+    video = _listed(source)
+    if end is None:
+        return video
+    times = video.frame_times[: bisect_left(video.frame_times, end)]
+    if not times:
+        raise UnreadableSample(f"{_name(source)}: no frames before {end:g} s")
+    return replace(video, seconds=video.seconds * len(times) / len(video.frame_times), frame_times=times)
+
+
+def _listed(source: Path | bytes) -> VideoFile:
     with _unreadable(source), _opened(source) as container:
         stream = container.streams.video[0]
         width, height = stream.codec_context.width, stream.codec_context.height

@@ -24,7 +24,7 @@ def task_table(specs: Sequence[TaskSpec], suites: Mapping[str, Suite], width: in
     rows: list[list[str]] = []
     for _, group in groupby(specs, key=_subject):
         rows += [[""] * 4] if rows else []
-        rows += [[spec.name, _pair(spec), spec.headline, _number(spec.dataset.count)] for spec in group]
+        rows += [[spec.name, spec.pair, spec.headline, _number(spec.dataset.count)] for spec in group]
     headers = ["task", "pair", "metric", "n"]
     taken = sum(max(len(row[column]) for row in [headers, *rows]) + 2 for column in range(4))
     titles = {spec.name: _cut(spec.title, max(width - taken, 20)) for spec in specs}
@@ -47,7 +47,7 @@ def task_page(specs: Sequence[TaskSpec], prompts: Sequence[PromptSet]) -> str:
         rows = [
             [
                 f"`{spec.name}`: {spec.title}",
-                _pair(spec),
+                spec.pair,
                 _classes(spec),
                 _number(spec.dataset.count),
                 spec.headline,
@@ -66,10 +66,6 @@ def task_page(specs: Sequence[TaskSpec], prompts: Sequence[PromptSet]) -> str:
 
 def _subject(spec: TaskSpec) -> str:
     return spec.folder.name
-
-
-def _pair(spec: TaskSpec) -> str:
-    return f"{spec.query}→{spec.target}"
 
 
 def _number(value: int | None) -> str:

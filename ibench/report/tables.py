@@ -17,6 +17,7 @@ from ibench.encoders.contract import Outcome
 from ibench.engine.estimate import PlannedJob
 from ibench.engine.store import Entry
 from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import pair_name
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
 from ibench.tasks import Kind
@@ -192,7 +193,7 @@ def comparison_table(comparison: Comparison, form: str) -> str:
 
 
 def pair(record: Record) -> str:
-    return f"{record.query}→{record.target}"
+    return pair_name(record.query, record.target, record.fuse)
 
 
 def number(metric: str, value: float) -> str:

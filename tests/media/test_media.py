@@ -12,8 +12,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from ibench.datasets.fakes.noise import video
 from ibench.errors import UnreadableSample
-from ibench.media.audio import read_audio, resample
+from ibench.media.audio import lacks_sound, read_audio, resample
 from ibench.media.image import image_size, read_image
 from ibench.media.video import read_video
 from ibench.modalities import Waveform
@@ -74,6 +75,18 @@ def test_a_forged_length_is_refused_before_decoding(tmp_path: Path, monkeypatch:
     soundfile.write(tmp_path / "a.flac", sine(1, 8000), 8000)
     with pytest.raises(UnreadableSample, match="the limit is 1,000"):
         read_audio(tmp_path / "a.flac")
+
+
+def test_a_video_without_a_sound_track_is_told_from_one_that_does_not_open(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    video(tmp_path / "silent.mp4", rng)
+    video(tmp_path / "heard.mp4", rng, with_sound=True)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    found = {name: lacks_sound(tmp_path / f"{name}.mp4") for name in ("silent", "heard", "broken", "absent")}
+    assert found == {"silent": True, "heard": False, "broken": False, "absent": False}
+    assert read_audio(tmp_path / "heard.mp4").rate == 16_000
+    with pytest.raises(UnreadableSample, match=r"silent\.mp4: holds no audio track"):
+        read_audio(tmp_path / "silent.mp4")
 
 
 def test_resampling_keeps_the_tone_and_is_nothing_at_the_same_rate() -> None:

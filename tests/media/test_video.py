@@ -69,6 +69,16 @@ def test_a_time_between_frames_shows_the_one_before(video: bytes) -> None:
     assert numbers(read_video(video).frames([-1.0, 0.05, 0.39, 99.0])) == [0, 1, 9, 59]
 
 
+def test_an_end_cuts_what_comes_after(video: bytes) -> None:
+    whole, cut = read_video(video), read_video(video, end=1.0)
+    assert len(cut.frame_times) == 25
+    assert cut.seconds == pytest.approx(1.0)
+    assert numbers(cut.frames([0.0, 0.5, 0.97, 99.0])) == [0, 12, 24, 24]
+    assert read_video(video, end=99.0) == whole
+    with pytest.raises(UnreadableSample, match="no frames before 0 s"):
+        read_video(video, end=0.0)
+
+
 def test_uneven_frame_times_are_kept() -> None:
     times = [Fraction(number, 25) + (Fraction(1, 2) if number >= 30 else 0) for number in range(FRAMES)]
     handle = read_video(encoded("matroska", "libx264", times, g="12", crf="1"))
