@@ -6,7 +6,7 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,12 +129,13 @@ def array(file: h5py.File, name: str) -> h5py.Dataset:
     return _own(file, file[name], name)
 
 
-def strings(file: h5py.File, name: str) -> list[str]:
-    """A cell array of strings: a reference for each, to the codes of its characters (uint16)."""
+def strings(file: h5py.File, name: str, positions: Sequence[int]) -> list[str]:
+    """Some of a cell array of strings, which is a reference for each to the codes of its characters (uint16)."""
     cells = array(file, name)
     if h5py.check_ref_dtype(cells.dtype) is not h5py.Reference or cells.size > MOST_ENTRIES:
         raise IbenchError(f"{file.filename}: '{name}' is {cells.dtype} of shape {cells.shape}, no list of strings")
-    return [_string(file, reference, name) for reference in cells[()].ravel()]
+    references = cells[()].ravel()
+    return [_string(file, references[position], name) for position in positions]
 
 
 def _string(file: h5py.File, reference: h5py.Reference, name: str) -> str:

@@ -56,22 +56,25 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
 def _authors_file(spec: TaskSpec, root: Path, file: Path) -> Dataset:
     numbers = _test_numbers(spec, root)
+    indices = [number - 1 for number in numbers]
     with hdf5(file) as mat:
-        count = len(_stack(mat, "depths", "f", 3))
+        counts = [len(_stack(mat, "depths", "f", 3)), array(mat, "sceneTypes").size, array(mat, "scenes").size]
         if Modality.IMAGE in (spec.query, spec.target):
-            count = min(count, len(_stack(mat, "images", "u", 4)))
-        kinds, scenes = strings(mat, "sceneTypes"), strings(mat, "scenes")
-    if numbers[-1] > min(count, len(kinds), len(scenes)):
-        raise IbenchError(f"{root / 'splits.mat'}: testNdxs names frame {numbers[-1]}, {file.name} has {count}")
+            counts.append(len(_stack(mat, "images", "u", 4)))
+        if numbers[-1] > min(counts):
+            raise IbenchError(
+                f"{root / 'splits.mat'}: testNdxs names frame {numbers[-1]}, {file.name} has {min(counts)}"
+            )
+        kinds, scenes = strings(mat, "sceneTypes", indices), strings(mat, "scenes", indices)
     frames = (
         Frame(
-            id=_id(number),
-            label=_label(kinds[number - 1]),
-            depth=Source(partial(_depth_in_file, file, number - 1), file, f"depths {number}"),
-            image=Source(partial(_image_in_file, file, number - 1), file, f"images {number}"),
-            cluster=scenes[number - 1],
+            id=_id(index + 1),
+            label=_label(kind),
+            depth=Source(partial(_depth_in_file, file, index), file, f"depths {index + 1}"),
+            image=Source(partial(_image_in_file, file, index), file, f"images {index + 1}"),
+            cluster=scene,
         )
-        for number in numbers
+        for index, kind, scene in zip(indices, kinds, scenes, strict=True)
     )
     return dataset(spec, frames, (), copy=file.name)
 
