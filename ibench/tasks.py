@@ -192,9 +192,15 @@ class TaskSpec(_Strict):
         return {label: (name,) for label, name in zip(labels, names, strict=True)}
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that can move a score; titles, licences and addresses can not."""
-        told_only = {"title": True, "dataset": {"licence", "source", "classes"}}
-        return sha256_json(self.model_dump(mode="json", exclude=told_only))  # type: ignore[arg-type]
+        """SHA-256 of all that can move a score; titles, licences and addresses can not.
+
+        A key that came later and is not set is left out, so that the tasks of before keep their digest.
+        """
+        told_only: dict[str, Any] = {"title": True, "dataset": {"licence": True, "source": True, "classes": True}}
+        told_only["dataset"]["hub"] = {"files": True}
+        if self.names_from_open_clip is None:
+            told_only["names_from_open_clip"] = True
+        return sha256_json(self.model_dump(mode="json", exclude=told_only))
 
 
 class Suite(_Strict):

@@ -132,3 +132,17 @@ def test_a_class_label_of_digits_keeps_its_names(tmp_path: Path) -> None:
     rows = [{"jpg": {"bytes": jpeg(0), "path": None}, "cls": label} for label in (0, 1)]
     Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "copy")
     assert labels_of(spec_of(), tmp_path) == [("7",), ("3",)]
+
+
+def test_what_is_told_only_leaves_the_fingerprint_and_names_move_it() -> None:
+    plain = spec_of()
+    told = plain.dataset.model_copy(update={"classes": 3, "licence": "CC0", "source": "elsewhere"})
+    assert plain.model_copy(update={"dataset": told}).fingerprint() == plain.fingerprint()
+    assert spec_of(names_from_open_clip="IMAGENET_CLASSNAMES").fingerprint() != plain.fingerprint()
+    copy = HubCopy(id="some/copy", revision="0" * 40, split="test")
+    with_files = copy.model_copy(update={"files": "test/*.tar"})
+    first, second = (plain.dataset.model_copy(update={"hub": one}) for one in (copy, with_files))
+    assert (
+        plain.model_copy(update={"dataset": first}).fingerprint()
+        == plain.model_copy(update={"dataset": second}).fingerprint()
+    )
