@@ -22,7 +22,7 @@ from ibench.modalities import Modality
 from ibench.report.tables import pair
 from ibench.results import Record
 from ibench.scoring.fusion import shared_rows, weighted_sum
-from ibench.tasks import TaskSpec, load_task
+from ibench.tasks import TaskSpec
 
 PAIRS = list(product(COLOURS, TONES_HZ))
 

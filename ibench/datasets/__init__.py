@@ -70,8 +70,8 @@ def _locate(spec: TaskSpec, data_root: Path, markers: tuple[str, ...]) -> Path:
     for candidate in (place, data_root) if any(markers) else (place,):
         if any((candidate / marker).exists() for marker in markers):
             return candidate
-    absent = f"{place / markers[0]} not found" if len(markers) == 1 else f"{place} has none of {', '.join(markers)}"
-    raise IbenchError(f"{spec.name}: {absent}. {_where_to_get(spec)}")
+    sought = place / markers[0] if len(markers) == 1 else f"{place}: {' or '.join(markers)}"
+    raise IbenchError(f"{spec.name}: {sought} not found. {_where_to_get(spec)}")
 
 
 def _marked_fake(place: Path, data_root: Path) -> bool:
