@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -136,7 +137,7 @@ class TaskSpec(_Strict):
     @classmethod
     def _as_mapping(cls, labels: Any) -> Any:
         if isinstance(labels, list):
-            repeated = {str(label) for label in labels if labels.count(label) > 1}
+            repeated = [label for label, times in Counter(map(str, labels)).items() if times > 1]
             if repeated:
                 raise ValueError(f"listed twice: {', '.join(sorted(repeated))}")
             labels = {str(label): str(label) for label in labels}
