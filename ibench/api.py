@@ -71,9 +71,10 @@ def evaluate(
     kept. ``tasks`` are names, YAML files or TaskSpecs. Records go to ``out`` when it is given. ``store`` keeps
     embeddings between calls (default: the user's cache). ``workers`` processes decode; None chooses by the number of
     samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
-    data or modality is not there and goes on, as a suite does. With a ``share``, others encode beside this process
-    (see `encode`): it makes its share, then what they have not made yet, and scores. Raises IbenchError for bad input,
-    and when more than ``max_unreadable`` samples cannot be read; what was encoded is kept then as well.
+    data or modality is not there, or of whose samples more than ``max_unreadable`` cannot be read, and goes on, as a
+    suite does. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what they
+    have not made yet, and scores. Raises IbenchError for bad input, and for too many unreadable samples once all other
+    tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
     settings = _settings(device, dtype, batch_size, seed, compile)
@@ -91,18 +92,28 @@ def evaluate(
             tell.note("all embeddings are in the store; the encoder was not opened")
         done = time.monotonic()
         embedding_of = _by_text(run.texts, kept)
-        records = []
+        phases = {"read": read - started, "encode": done - read}
+        rate = encoded / phases["encode"] if encoded else None
+        records: list[Record] = []
+        refused: list[IbenchError] = []
         for cell, jobs in run.cells:
-            embeddings = {Modality(job.modality): kept.load(job) for job in jobs}
-            _refuse_unreadable(cell, embeddings, max_unreadable)
-            scoring = time.monotonic()
-            record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
-            timings = {"read": read - started, "encode": done - read, "score": time.monotonic() - scoring}
-            rate = encoded / (done - read) if encoded else None
+            try:
+                embeddings = {Modality(job.modality): kept.load(job) for job in jobs}
+                _refuse_unreadable(cell, embeddings, max_unreadable)
+                scoring = time.monotonic()
+                record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
+            except IbenchError as error:  # the other tasks have their scores all the same
+                refused.append(error)
+                continue
+            timings = {**phases, "score": time.monotonic() - scoring}
             record = record.model_copy(update={"timings": timings, "encoded_per_second": rate})
             if out is not None:
                 results.save(record, samples, Path(out))
             records.append(record)
+    if refused and not (skip_unavailable and records):
+        raise refused[0]
+    for reason in refused:
+        tell.note(f"skipped: {reason}")
     return records
 
 

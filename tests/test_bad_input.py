@@ -13,6 +13,9 @@ import torch
 from conftest import RunIbench, write_task
 from safetensors.torch import save_file
 
+from ibench.api import evaluate
+from ibench.errors import IbenchError
+
 Toy = Callable[[str], str]
 
 
@@ -225,6 +228,20 @@ def test_unreadable_samples_are_listed_and_the_rest_is_kept(
     assert allowed.returncode == 0, allowed.stderr
     assert "the encoder was not opened" in allowed.stderr
     assert "23 (of 24, 1 unreadable)" in allowed.stdout
+
+
+def test_a_task_with_unreadable_samples_costs_no_other_task_its_score(
+    toy: Toy, colours: Path, tones: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "colours" / "red" / "red 3.png").write_bytes(b"no picture")
+    tasks, out = [colours, tones], tmp_path / "records"
+    with pytest.raises(IbenchError, match="colours: 1 samples cannot be read"):
+        evaluate(toy("oracle"), tasks, out=out)
+    assert [path.stem for path in out.rglob("*.json")] == ["tones.ibench"]
+    (record,) = evaluate(toy("oracle"), tasks, skip_unavailable=True)  # as a suite does
+    assert record.task == "tones"
+    with pytest.raises(IbenchError, match="colours: 1 samples"):
+        evaluate(toy("oracle"), [colours], skip_unavailable=True)
 
 
 def test_a_sound_of_zero_length(ibench: RunIbench, toy: Toy, tones: Path) -> None:
