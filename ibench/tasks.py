@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,8 @@ class _Suites(RootModel[dict[str, Suite]]):
     pass
 
 
-def task_files() -> dict[str, Path]:
+@cache
+def task_files() -> Mapping[str, Path]:
     """The bundled tasks: name → YAML file. The file's stem is the task's name."""
     root = bundled("tasks")
     files = (path for path in root.glob("*/*.yaml") if path.parent.name != "prompts")
