@@ -1,4 +1,4 @@
-"""TorchScript archives, opened with the help of a card that says which method embeds what.
+"""TorchScript and torch.export archives, opened with the help of a card that says which method embeds what.
 
 ``model.pt.card.yaml`` beside ``model.pt``::
 
@@ -7,7 +7,10 @@
     archive:
       image: {method: encode_image, size: 224, mean: [0.48, 0.46, 0.41], std: [0.27, 0.26, 0.28]}
       text: {method: encode_text, tokenizer: clip, context: 77}
-      audio: {method: forward, file: audio_tower.pt, rate: 16000, seconds: 10}
+      audio: {method: forward, file: audio_tower.pt2, rate: 16000, seconds: 10}
+
+An archive of torch.export (``.pt2``) has the one method ``forward``, so that it takes one for each modality; they may
+stand beside TorchScript ones. What either is, is told by its content.
 
 **Safety.** A TorchScript archive is a program, and evaluating it runs that program. It is a restricted one: torch's
 interpreter has no Python, no network and no system calls, and its reader makes no objects but its own. Two of its
@@ -15,9 +18,8 @@ operators touch files (``aten::save`` writes, ``aten::from_file`` maps), and an 
 refused before it is loaded. What is left computes; it can still take all memory and time. Native code in torch's
 operators is trusted, as it is for weights.
 
-torch.export archives (``.pt2``) are refused: the loader of torch 2.12 unpickles with ``weights_only=False`` (weights
-and constants marked so, and whatever a safe reading of its sample inputs rejects), evaluates strings through
-``sympy.sympify``, and loads compiled libraries from the archive. Each of these runs code.
+torch's own loader of torch.export archives runs code from the file, so that it is not used: `ibench.encoders.exported`
+reads their JSON and bytes and calls only operators on a list.
 """
 
 from __future__ import annotations
@@ -37,8 +39,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
+from ibench.encoders import exported
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.cardfile import CardFile, ImageTower, SoundTower, TextTower, card_path
+from ibench.encoders.exported import is_exported
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.media.audio import resample
@@ -47,6 +51,7 @@ from ibench.yamlfile import read_yaml
 
 FAMILIES = (
     Family("archive", "image, thermal, audio, text", "TorchScript, with model.pt.card.yaml beside it", "model.pt"),
+    Family("archive", "image, thermal, audio, text", "torch.export, with model.pt2.card.yaml beside it", "model.pt2"),
 )
 
 _TOUCHES_FILES = re.compile(rb"\.[\s\\]*(save|from_file)\b")
@@ -105,7 +110,7 @@ class TokenIds:
 
 @dataclass(frozen=True)
 class ArchiveEncoder:
-    """Methods of TorchScript modules, one for each modality."""
+    """Methods of TorchScript modules and programs of torch.export, one for each modality."""
 
     card: Card
     front_ends: Mapping[Modality, Preprocess]
@@ -137,20 +142,15 @@ class ArchiveEncoder:
 
 
 def recognise(source: Source) -> Opening | None:
-    """A TorchScript archive with a card beside it; without one, and a torch.export archive, an error that says why."""
+    """A TorchScript or torch.export archive with a card beside it; without one, an error that says so."""
     members = _members(source.path)
-    if any(name.endswith("/archive_format") for name in members):
-        raise IbenchError(
-            f"{source.path}: a torch.export archive, whose loader runs code from the file (it unpickles it); "
-            "save the model with torch.jit, or open it in a factory of your own (file.py:make_encoder)"
-        )
-    if not any(name.endswith("/constants.pkl") for name in members):
+    if not is_exported(members) and not any(name.endswith("/constants.pkl") for name in members):
         return None
     card = card_path(source)
     said = read_yaml(card, CardFile) if card else None
     if card is None or said is None or said.archive is None:
         raise IbenchError(
-            f"{source.path}: a TorchScript archive does not say what its methods take; "
+            f"{source.path}: an archive does not say what its methods take; "
             f"describe them under 'archive' in {source.path.name}.card.yaml (see ibench/encoders/archive.py)"
         )
     towers = said.archive.towers()
@@ -189,6 +189,8 @@ def _members(path: Path) -> list[str]:
 
 
 def _module(file: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    if is_exported(_members(file)):
+        return exported.load(file, device, dtype)
     try:
         with zipfile.ZipFile(file) as archive:
             code = [name for name in archive.namelist() if "code/" in name and name.endswith(".py")]
@@ -204,7 +206,11 @@ def _module(file: Path, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def _method(module: Any, file: Path, tower: _Tower) -> Any:
-    """A scripted method, and none of what Python's module class has under the same name."""
+    """A scripted method, and none of what Python's module class has under the same name; or an exported program."""
+    if isinstance(module, exported.Program):
+        if tower.method != "forward":
+            raise IbenchError(f"{file}: has 'forward' only, not '{tower.method}'; export one archive for each modality")
+        return module
     if not module._c._has_method(tower.method):
         raise IbenchError(f"{file}: has no scripted method '{tower.method}'")
     return getattr(module, tower.method)

@@ -121,24 +121,6 @@ def test_code_that_touches_files_is_not_loaded(archive: Path, module: nn.Module,
         opened(with_audio(archive, module))
 
 
-def test_an_exported_program_is_refused_with_the_reason(tmp_path: Path) -> None:
-    torch.export.save(torch.export.export(Hear(), (torch.zeros(1, 4000),)), tmp_path / "hear.pt2")
-    (tmp_path / "hear.pt2.card.yaml").write_text("archive: {audio: {rate: 8000, seconds: 0.5}}\n")
-    with pytest.raises(IbenchError, match=r"torch\.export archive, whose loader runs code"):
-        opened(tmp_path / "hear.pt2")
-
-
-def test_the_reason_still_holds() -> None:
-    """When torch's loader stops unpickling and evaluating, this fails and the refusal is to be thought over."""
-    import inspect
-
-    import torch._export.serde.serialize as serialize
-
-    source = inspect.getsource(serialize)
-    assert "weights_only=False" in source
-    assert "sympy.sympify(" in source
-
-
 @pytest.mark.parametrize(
     ("change", "told"),
     [
