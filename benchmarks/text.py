@@ -1,7 +1,7 @@
 """What trimmed prompts save: text towers fed the padded context, as peers feed them, beside ibench's, in one run.
 
-The prompts are CLIP's 80 templates over ImageNet classes, as a suite has them; both encode the same token ids, sorted by
-length as the engine sorts them, in turns. Weights are random: the time does not depend on them.
+The prompts are CLIP's 80 templates over ImageNet classes, as a suite has them. Both read the same token ids in turns,
+sorted by length as the engine sorts them. Weights are random: the time does not depend on them.
 
     python benchmarks/text.py [--prompts 512] [--batch-size 64] [--rounds 3]
 """
