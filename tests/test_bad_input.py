@@ -35,7 +35,7 @@ def test_unknown_task(ibench: RunIbench, toy: Toy) -> None:
 
 
 def test_unknown_suite(ibench: RunIbench, toy: Toy) -> None:
-    refused(ibench("run", "--suite", "demos", "--ckpt", toy("oracle")), "no suite 'demos'", "did you mean demo?")
+    refused(ibench("run", "--suite", "demos", "--ckpt", toy("oracle")), "no suite 'demos'", "did you mean demo or")
 
 
 def test_neither_task_nor_suite(ibench: RunIbench, toy: Toy) -> None:

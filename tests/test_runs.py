@@ -174,6 +174,11 @@ def test_a_killed_run_asked_again_equals_an_undisturbed_one(tmp_path: Path, mome
     assert shards == {path.relative_to(disturbed): path.read_bytes() for path in disturbed.rglob("*.safetensors")}
 
 
+def _heed_interrupts() -> None:
+    """A shell starts what it puts in the background deaf to Ctrl-C, and the test may be below such a process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path) -> None:
     slow = tmp_path / "slow_one.py"
     slow.write_text(
@@ -183,7 +188,12 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path) -> No
     )
     command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", f"{slow}:make"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
     )
     assert process.stderr is not None
     for line in process.stderr:

@@ -31,7 +31,7 @@ def test_all_tasks_fit_the_terminal(width: int) -> None:
     lines = task_table(specs, suites, width).splitlines()
     assert max(map(len, lines)) <= width
     for spec in specs:
-        assert any(line.split()[:2] == [spec.name, f"{spec.query}→{spec.target}"] for line in lines)
+        assert any(line.split()[:2] == [spec.name, spec.pair] for line in lines)
 
 
 def test_a_long_title_is_cut_between_words() -> None:
