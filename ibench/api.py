@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +32,23 @@ from ibench.scoring.similarity import Vectors
 from ibench.tasks import TaskSpec, load_task
 
 _WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which encoder on which tasks, and all that decides what is embedded; the fields are arguments of `evaluate`."""
+
+    encoder: str | Path | Encoder
+    tasks: Sequence[str | Path | TaskSpec]
+    data_root: str | Path | None = None
+    store: str | Path | None = None
+    device: str = "auto"
+    dtype: str = "fp32"
+    compile: bool = False
+    limit: int | None = None
+    protocol: str | None = None
+    prompts: str | None = None
+    skip_unavailable: bool = False
 
 
 class Silent:
@@ -77,11 +94,14 @@ def evaluate(
     tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
-    settings = _settings(device, dtype, batch_size, seed, compile)
+    request = Request(
+        encoder, tasks, data_root, store, device, dtype, compile, limit, protocol, prompts, skip_unavailable
+    )
+    settings = _settings(request, batch_size, seed)
     started = time.monotonic()
-    run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
+    run = _prepared(request, settings, tell)
     read = time.monotonic()
-    with _store(store, keep=isinstance(encoder, str | Path)) as kept:
+    with _store(request) as kept:
         processes = _workers(workers, run.jobs)
         encoded = _encode(run, kept, batch_size, processes, tell, share)
         if share != WHOLE:
@@ -90,26 +110,8 @@ def evaluate(
             )
         if not encoded and run.jobs:
             tell.note("all embeddings are in the store; the encoder was not opened")
-        done = time.monotonic()
-        embedding_of = _by_text(run.texts, kept)
-        phases = {"read": read - started, "encode": done - read}
-        rate = encoded / phases["encode"] if encoded else None
-        records: list[Record] = []
-        refused: list[IbenchError] = []
-        for cell, jobs in run.cells:
-            try:
-                embeddings = {Modality(job.modality): kept.load(job) for job in jobs}
-                _refuse_unreadable(cell, embeddings, max_unreadable)
-                scoring = time.monotonic()
-                record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
-            except IbenchError as error:  # the other tasks have their scores all the same
-                refused.append(error)
-                continue
-            timings = {**phases, "score": time.monotonic() - scoring}
-            record = record.model_copy(update={"timings": timings, "encoded_per_second": rate})
-            if out is not None:
-                results.save(record, samples, Path(out))
-            records.append(record)
+        phases = {"read": read - started, "encode": time.monotonic() - read}
+        records, refused = _scored(run, kept, settings, max_unreadable, phases, encoded, out)
     if refused and not (skip_unavailable and records):
         raise refused[0]
     for reason in refused:
@@ -118,55 +120,28 @@ def evaluate(
 
 
 def encode(
-    encoder: str | Path,
-    tasks: Sequence[str | Path | TaskSpec],
+    request: Request,
     share: Share = WHOLE,
     *,
-    data_root: str | Path | None = None,
-    store: str | Path | None = None,
-    device: str = "auto",
-    dtype: str = "fp32",
-    compile: bool = False,
     batch_size: int = 64,
     workers: int | None = 0,
-    limit: int | None = None,
-    protocol: str | None = None,
-    prompts: str | None = None,
-    skip_unavailable: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Only encode, and only a share of the shards; returns how many samples were encoded. `evaluate` scores them.
 
-    Processes with different shares of one call may run at a time, on one machine or several that see the same store;
-    they need nothing of each other.
+    Processes with different shares of one request may run at a time, on one machine or several that see the same
+    store; they need nothing of each other.
     """
     tell = progress or Silent()
-    settings = _settings(device, dtype, batch_size, 0, compile)
-    run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
-    with _store(store, keep=True) as kept:
+    run = _prepared(request, _settings(request, batch_size, 0), tell)
+    with _store(request) as kept:
         return _encode(run, kept, batch_size, _workers(workers, run.jobs), tell, share)
 
 
-def plan(
-    encoder: str | Path,
-    tasks: Sequence[str | Path | TaskSpec],
-    *,
-    data_root: str | Path | None = None,
-    store: str | Path | None = None,
-    device: str = "auto",
-    dtype: str = "fp32",
-    compile: bool = False,
-    limit: int | None = None,
-    protocol: str | None = None,
-    prompts: str | None = None,
-    skip_unavailable: bool = False,
-    progress: Progress | None = None,
-) -> list[PlannedJob]:
-    """The embedding jobs that `evaluate` would do with the same arguments, and how much of each is in the store."""
-    settings = _settings(device, dtype, 1, 0, compile)
-    tell = progress or Silent()
-    run = _prepared(encoder, tasks, data_root, protocol, prompts, limit, skip_unavailable, settings, tell)
-    with _store(store, keep=True) as kept:
+def plan(request: Request, progress: Progress | None = None) -> list[PlannedJob]:
+    """The embedding jobs that `evaluate` would do for a request, and how much of each is in the store."""
+    run = _prepared(request, _settings(request, 1, 0), progress or Silent())
+    with _store(request) as kept:
         return planned(run.jobs, kept)
 
 
@@ -213,19 +188,9 @@ class _Run:
         return unique([*(job for _, jobs in self.cells for job in jobs), *([self.texts] if self.texts else [])])
 
 
-def _prepared(
-    encoder: str | Path | Encoder,
-    tasks: Sequence[str | Path | TaskSpec],
-    data_root: str | Path | None,
-    protocol: str | None,
-    prompts: str | None,
-    limit: int | None,
-    skip_unavailable: bool,
-    settings: Settings,
-    tell: Progress,
-) -> _Run:
-    checkpoint = _checkpoint(encoder, settings)
-    cells = _bound(checkpoint, tasks, data_root, protocol, prompts, limit, skip_unavailable, tell)
+def _prepared(request: Request, settings: Settings, tell: Progress) -> _Run:
+    checkpoint = _checkpoint(request.encoder, settings)
+    cells = _bound(request, checkpoint, tell)
     texts = text_job(cells, checkpoint.card, settings)
     return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts)
 
@@ -236,10 +201,42 @@ def _encode(run: _Run, store: EmbeddingStore, batch_size: int, workers: int, tel
     )
 
 
-def _settings(device: str, dtype: str, batch_size: int, seed: int, compile: bool) -> Settings:
+def _scored(
+    run: _Run,
+    store: EmbeddingStore,
+    settings: Settings,
+    max_unreadable: int,
+    phases: Mapping[str, float],
+    encoded: int,
+    out: str | Path | None,
+) -> tuple[list[Record], list[IbenchError]]:
+    """The records, written to ``out``, and why tasks have none: one that cannot be scored costs no other its score."""
+    embedding_of = _by_text(run.texts, store)
+    rate = encoded / phases["encode"] if encoded else None
+    records: list[Record] = []
+    refused: list[IbenchError] = []
+    for cell, jobs in run.cells:
+        started = time.monotonic()
+        try:
+            embeddings = {Modality(job.modality): store.load(job) for job in jobs}
+            _refuse_unreadable(cell, embeddings, max_unreadable)
+            record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
+        except IbenchError as error:
+            refused.append(error)
+            continue
+        timings = {**phases, "score": time.monotonic() - started}
+        record = record.model_copy(update={"timings": timings, "encoded_per_second": rate})
+        if out is not None:
+            results.save(record, samples, Path(out))
+        records.append(record)
+    return records, refused
+
+
+def _settings(request: Request, batch_size: int, seed: int) -> Settings:
     if batch_size < 1:
         raise IbenchError(f"batch size {batch_size}: at least 1")
-    return Settings(" ".join(_device(device)), _dtype(dtype), batch_size, seed, compile)
+    device, dtype = " ".join(_device(request.device)), _dtype(request.dtype)
+    return Settings(device, dtype, batch_size, seed, request.compile)
 
 
 def _device(asked: str) -> tuple[str, ...]:
@@ -270,25 +267,17 @@ def _checkpoint(encoder: str | Path | Encoder, settings: Settings) -> Checkpoint
     return Checkpoint(encoder.card, lambda: encoder)
 
 
-def _bound(
-    checkpoint: Checkpoint,
-    tasks: Sequence[str | Path | TaskSpec],
-    data_root: str | Path | None,
-    protocol: str | None,
-    prompts: str | None,
-    limit: int | None,
-    skip_unavailable: bool,
-    tell: Progress,
-) -> list[Cell]:
+def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cell]:
     """The tasks with their data; one that cannot be had is an error, or a note where others go on without it."""
     cells = []
-    for task in tasks:
+    for task in request.tasks:
         try:
             spec = task if isinstance(task, TaskSpec) else load_task(task)
             _refuse_modality(spec, checkpoint)
-            cells.append(bind(spec, open_dataset(spec, _root(task, data_root)), protocol, prompts, limit))
+            dataset = open_dataset(spec, _root(task, request.data_root))
+            cells.append(bind(spec, dataset, request.protocol, request.prompts, request.limit))
         except IbenchError as error:
-            if not skip_unavailable:
+            if not request.skip_unavailable:
                 raise
             tell.note(f"skipped: {error}")
     if not cells:
@@ -319,10 +308,10 @@ def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | N
 
 
 @contextmanager
-def _store(place: str | Path | None, keep: bool) -> Iterator[EmbeddingStore]:
+def _store(request: Request) -> Iterator[EmbeddingStore]:
     """The store; a temporary one for a live encoder, whose code has no digest to keep its embeddings under."""
-    if keep:
-        yield EmbeddingStore(Path(place) if place is not None else store_dir())
+    if isinstance(request.encoder, str | Path):
+        yield EmbeddingStore(Path(request.store) if request.store is not None else store_dir())
         return
     with tempfile.TemporaryDirectory(prefix="ibench-") as folder:
         yield EmbeddingStore(Path(folder))

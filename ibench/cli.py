@@ -7,10 +7,10 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
@@ -71,8 +71,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on tasks; interrupted, the same command continues."""
-    tasks = _named(task, suite, "--task")
     what = {
+        "encoder": ckpt,
+        "tasks": _named(task, suite, "--task"),
         "data_root": data_root,
         "store": store,
         "device": device,
@@ -85,18 +86,18 @@ def run(
     }
     how = {"batch_size": batch_size, "workers": workers}
     if plan:
-        _plan(ckpt, tasks, as_json, **what)
+        _plan(what, as_json)
         return
     share = _torchrun_share()
     if share is not None:
         what["device"] = _torchrun_device(device)
     if shards is not None:
-        _encode(ckpt, tasks, _share(shards), **what, **how)
+        _encode(what, _share(shards), **how)
     elif share is not None and share.index > 0:  # the first process waits for the others' shards, and scores
-        _encode(ckpt, tasks, share, **what, **how)
+        _encode(what, share, **how)
     else:
         told = {"out": out, "seed": seed, "max_unreadable": max_unreadable, **({"share": share} if share else {})}
-        _evaluate(ckpt, tasks, as_json, **told, **what, **how)
+        _evaluate(as_json, **what, **how, **told)
 
 
 @app.command()
@@ -109,7 +110,7 @@ def demo(
     from ibench.tasks import suite_tasks
 
     checkpoint = bundled("digits_bind") / "digits_bind_encoder.py"
-    _evaluate(f"{checkpoint}:make_encoder", list(suite_tasks("demo")), as_json, out=out)
+    _evaluate(as_json, encoder=f"{checkpoint}:make_encoder", tasks=list(suite_tasks("demo")), out=out)
     if not as_json:
         print("Images: scikit-learn's handwritten digits. Speech: synthesised, in voices not heard in training.")
 
@@ -334,34 +335,34 @@ def _opened_store(place: Path | None) -> EmbeddingStore:
     return EmbeddingStore(place if place is not None else store_dir())
 
 
-def _plan(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:
+def _plan(what: Mapping[str, Any], as_json: bool) -> None:
     """Print the jobs of a run that is not made."""
     from dataclasses import asdict
 
     with _working() as progress:
-        from ibench.api import plan
+        from ibench.api import Request, plan
         from ibench.report.tables import plan_table
 
-        jobs = plan(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+        jobs = plan(Request(**what), progress)
     print(json.dumps([asdict(job) for job in jobs], indent=1) if as_json else plan_table(jobs))
 
 
-def _encode(checkpoint: str, tasks: list[str], share: Share, **options: object) -> None:
+def _encode(what: Mapping[str, Any], share: Share, **how: Any) -> None:
     """Encode a share of a run, for another process to score."""
     with _working() as progress:
-        from ibench.api import encode
+        from ibench.api import Request, encode
 
-        encoded = encode(checkpoint, tasks, share, progress=progress, **options)  # type: ignore[arg-type]
+        encoded = encode(Request(**what), share, progress=progress, **how)
         progress.note(f"share {share.index}/{share.of}: {encoded} samples encoded; the command without --shards scores")
 
 
-def _evaluate(checkpoint: str, tasks: list[str], as_json: bool, **options: object) -> None:
+def _evaluate(as_json: bool, **options: Any) -> None:
     """Run tasks and print the table or the records."""
     with _working() as progress:
         from ibench.api import evaluate
         from ibench.report.tables import run_table
 
-        records = evaluate(checkpoint, tasks, progress=progress, **options)  # type: ignore[arg-type]
+        records = evaluate(progress=progress, **options)
     print(
         json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
     )
