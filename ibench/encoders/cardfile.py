@@ -49,7 +49,7 @@ class TextTower(BaseModel):
 
 
 class ArchiveTowers(BaseModel):
-    """What the methods of a TorchScript archive take, by modality; see `ibench.encoders.archive`."""
+    """What the methods of an archive take, by modality; see `ibench.encoders.archive`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +73,7 @@ class CardFile(BaseModel):
     """``<file>.card.yaml`` beside a checkpoint, or ``card.yaml`` in a folder; what it leaves out stays as it was.
 
     ``trained_pairs`` replaces the pairs the family gives, ``also_trained_pairs`` adds to them. ``archive`` describes
-    a TorchScript archive, and is looked at for nothing else.
+    a TorchScript or torch.export archive, and is looked at for nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
