@@ -65,13 +65,21 @@ def captioned(spec: TaskSpec, clips: Sequence[Clip], root: Path, copy: str, end:
 def files_by_stem(folder: Path, suffixes: Collection[str], key: Callable[[str], str] = str) -> dict[str, list[Path]]:
     """The files below a folder that end in one of ``suffixes`` (lower case), by ``key`` of their stems.
 
-    Hidden files are passed over: archives made on a Mac hold a ``._video1.mp4`` beside each ``video1.mp4``.
+    Hidden files are passed over: archives made on a Mac hold a ``._video1.mp4`` beside each ``video1.mp4``. Linked
+    folders are looked into, for large data often lie on another disk; a folder that several links lead to, once. A
+    link to nothing is no file.
     """
     found: dict[str, list[Path]] = {}
-    for place, _, names in os.walk(folder):
+    seen: set[str] = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
         for name in sorted(names):
             file = Path(place, name)
-            if file.suffix.lower() in suffixes and not name.startswith("."):
+            if file.suffix.lower() in suffixes and not name.startswith(".") and file.is_file():
                 found.setdefault(key(file.stem), []).append(file)
     return found
 

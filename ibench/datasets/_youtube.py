@@ -42,7 +42,7 @@ def find_clips(root: Path, clips: Collection[Clip], suffixes: Collection[str]) -
     found: dict[Clip, tuple[tuple[bool, int, str], Path]] = {}
     for file in _files(root, suffixes):
         clip = named.get(file.stem) or (named.get(file.stem[1:]) if file.stem.startswith("Y") else None)
-        if clip is None:
+        if clip is None or not file.is_file():  # a link may lead to nothing
             continue
         rank = (file.suffix.lower() not in _FIRST_CHOICE, -len(file.stem), file.relative_to(root).as_posix())
         if clip not in found or rank < found[clip][0]:

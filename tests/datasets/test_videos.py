@@ -133,6 +133,17 @@ def test_a_clip_that_is_there_twice_is_told(msrvtt: Path) -> None:
         open_dataset(load_task("msrvtt"), msrvtt)
 
 
+def test_linked_folders_are_looked_into_once_and_links_to_nothing_are_missing(msrvtt: Path, tmp_path: Path) -> None:
+    (msrvtt / "MSRVTT_Videos").rename(tmp_path / "another disk")
+    for name in ("MSRVTT_Videos", "the same again"):
+        (msrvtt / name).symlink_to(tmp_path / "another disk")
+    (tmp_path / "another disk" / "round").symlink_to(msrvtt)
+    (tmp_path / "another disk" / "video8.mp4").symlink_to(tmp_path / "gone.mp4")
+    data = open_dataset(load_task("msrvtt"), msrvtt)
+    assert ids(data, VIDEO) == ["video9770", "video7020", "video7025"]
+    assert data.missing == ("video8",)
+
+
 def test_a_list_without_any_of_its_clips_says_where_to_get_them(msrvtt: Path) -> None:
     for file in [*msrvtt.rglob("*.mp4"), *msrvtt.rglob("*.MP4")]:
         file.unlink()

@@ -42,6 +42,12 @@ def test_every_downloaders_name_is_known(tmp_path: Path, video: str, name: str) 
     assert find_clips(tmp_path, [clip], SOUND) == {clip: tmp_path / name.format(id=video)}
 
 
+def test_a_link_to_nothing_is_no_file(tmp_path: Path) -> None:
+    clip = Clip("7fmOlUlwoNg", 30, 40)
+    (tmp_path / "Y7fmOlUlwoNg.wav").symlink_to(tmp_path / "gone.wav")
+    assert find_clips(tmp_path, [clip], SOUND) == {}
+
+
 @pytest.mark.parametrize(
     "name",
     [
