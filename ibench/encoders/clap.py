@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess
+from ibench.encoders.folder_weights import files_read
 from ibench.encoders.hf_folder import (
     Tokenize,
     TowersEncoder,
-    files_read,
     load_model,
     load_tokenizer,
     model_type,
@@ -24,6 +24,7 @@ from ibench.encoders.hf_folder import (
     pooled,
     refuse_lacking,
 )
+from ibench.encoders.sizes import refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError
 from ibench.media.audio import middle, mono
@@ -127,7 +128,9 @@ def _stated_extractor(folder: Path) -> Any:
             f"{folder}: its preprocessor_config.json does not state {', '.join(missing)}; take the file from the "
             "model's own repository, transformers' defaults are another model's"
         )
-    return extractor_class.from_dict(stated)
+    refuse_absurd_views(stated, folder / "preprocessor_config.json")
+    with opening(folder):
+        return extractor_class.from_dict(stated)
 
 
 def clap_encoder(name: str, family: str, model: Any, tokenizer: Any, hear: LogMel, source: Source) -> TowersEncoder:

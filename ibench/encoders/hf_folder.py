@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -11,26 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
+from ibench.encoders.folder_weights import read_folder
+from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Source
+from ibench.encoders.weights import mistyped, refuse_faults
 from ibench.errors import IbenchError
 from ibench.modalities import Modality, RawSample
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
-_READ_BY_TRANSFORMERS = (".json", ".txt", ".model")
-_COUNTERS = ("position_ids", "token_type_ids", "relative_position_index")
+_COUNTERS = re.compile(r".*(position_ids|token_type_ids|relative_position_index)")
 """Buffers whose values follow from the config alone; releases of transformers differ in whether they are saved."""
 
-_REFUSALS = (
-    OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError,
-    pickle.UnpicklingError, SafetensorError,
-)  # fmt: skip
-"""What transformers raises for a folder that it cannot open."""
+_FROM_PRETRAINED = transformers.PreTrainedModel.from_pretrained.__func__
+"""As the library has it: sentence_transformers_folder puts `load_whole` in its place for a while."""
 
 
 @dataclass(frozen=True)
@@ -87,33 +86,63 @@ def model_type(source: Source) -> str | None:
     return config.get("model_type")
 
 
-def files_read(source: Source) -> list[Path]:
-    """The folder's files that make the encoder: configs, vocabularies, and the weights that transformers prefers."""
-    files = [path for path in source.folder_files if path.parent == source.path]
-    weights = [path for path in files if path.suffix == ".safetensors"]
-    return sorted(
-        [path for path in files if path.suffix in _READ_BY_TRANSFORMERS]
-        + (weights or [path for path in files if path.suffix == ".bin"])
-    )
-
-
 def load_model(source: Source, class_name: str) -> Any:
     """The model of a folder, in the dtype and on the device asked for, in eval mode.
 
-    Raises IbenchError when transformers lacks the class, when a file is damaged, and with the first five missing,
-    unexpected and misshapen keys when the weights do not fit the config.
+    Raises IbenchError when transformers lacks the class, when a file is damaged, when the config describes a model
+    out of all proportion to the weights, and with the first five missing, unexpected, misshapen and mistyped keys
+    when they do not fit each other.
     """
+    model_class = class_named(class_name)
+    config = load_config(source, model_class.config_class)
+    model = load_whole(model_class, config, source.path, DTYPES[source.dtype])
+    return model.requires_grad_(False).to(source.device).eval()
+
+
+def load_config(source: Source, config_class: Any) -> Any:
+    """The folder's config.json as one of transformers' classes. Raises IbenchError for one that claims the absurd."""
+    refuse_foreign(source.config() or {}, source.path / "config.json")
     with opening(source.path):
-        model, loading = class_named(class_name).from_pretrained(
-            source.path,
-            dtype=DTYPES[source.dtype],
-            local_files_only=True,
-            weights_only=True,
+        return config_class.from_pretrained(source.path, local_files_only=True)
+
+
+def load_whole(
+    model_class: Any, config: Any, folder: Path, dtype: torch.dtype, unused: re.Pattern[str] = _COUNTERS
+) -> Any:
+    """A model of transformers with all its weights, on the CPU; ibench reads them, transformers only renames the keys.
+
+    Its own reader follows an index of shards out of the folder and a config to other files, does not name the globals
+    of a pickle, and fills what a checkpoint lacks with random numbers. Keys that match ``unused``, which no embedding
+    depends on, may be missing or too many. Raises IbenchError as `load_model` does.
+    """
+    weights = read_folder(folder)
+    with opening(folder):
+        built_within(lambda: model_class(config), weights, folder)
+        model, loading = _FROM_PRETRAINED(
+            model_class,
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=dtype,
             ignore_mismatched_sizes=True,  # told below, with all other faults
             output_loading_info=True,
         )
-    _refuse_half_loaded(source.path, class_name, loading)
-    return model.requires_grad_(False).to(source.device).eval()
+    _refuse_half_loaded(folder, model, loading, weights, unused)
+    return model
+
+
+def refuse_foreign(config: Mapping[str, Any], where: Path) -> None:
+    """Raises IbenchError for a config of absurd numbers, of quantised weights, or that names code on the hub."""
+    refuse_absurd(config, where)
+    for key, value in config.items():
+        if key == "quantization_config":
+            raise IbenchError(f"{where}: its weights are quantised; ibench opens fp32, bf16 and fp16")
+        if "attn_implementation" in key and "/" in str(value):
+            raise IbenchError(
+                f"{where}: {key} names code on the hub, '{value}', and ibench never runs it; remove the key"
+            )
+        if isinstance(value, Mapping):
+            refuse_foreign(value, where)
 
 
 def class_named(name: str) -> Any:
@@ -123,17 +152,23 @@ def class_named(name: str) -> Any:
     return getattr(transformers, name)
 
 
-def load_tokenizer(folder: Path, vocabulary: int) -> Any:
+def load_tokenizer(folder: Path, vocabulary: int, tokenizer_class: Any = transformers.AutoTokenizer) -> Any:
     """The folder's own tokenizer; ``vocabulary`` is how many tokens the text tower knows.
 
-    Raises IbenchError when there is none, when it has no padding token, or when it has more tokens than the tower.
+    Name the class where the folder does not. Raises IbenchError when there is none, when it has no padding token, or
+    when it has more tokens than the tower.
     """
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise IbenchError(f"{folder}: has no tokenizer; add tokenizer.json from the model's own repository")
+    refuse_lacking_tokenizer(folder)
     with opening(folder):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = tokenizer_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return fitting_tokenizer(tokenizer, vocabulary, folder)
+
+
+def refuse_lacking_tokenizer(folder: Path) -> None:
+    """IbenchError unless the folder has a vocabulary: transformers 5 makes an empty tokenizer where it has none."""
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise IbenchError(f"{folder}: has no tokenizer; add tokenizer.json from the model's own repository")
 
 
 def fitting_tokenizer(tokenizer: Any, vocabulary: int, where: Path) -> Any:
@@ -150,11 +185,14 @@ def fitting_tokenizer(tokenizer: Any, vocabulary: int, where: Path) -> Any:
 def load_processor(folder: Path, auto_class: Any, what: str) -> Any:
     """The folder's own processor, through one of transformers' Auto classes.
 
-    Raises IbenchError saying that ``what`` is missing: a processor made of defaults would be some other model's.
+    Raises IbenchError saying that ``what`` is missing: a processor made of defaults would be some other model's; and
+    for views too large for memory.
     """
     refuse_lacking(folder, what)
     with opening(folder):
-        return auto_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        processor = auto_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        refuse_absurd_views(processor.to_dict(), folder / what)
+    return processor
 
 
 def refuse_lacking(folder: Path, what: str) -> None:
@@ -175,14 +213,31 @@ def pooled(output: Any) -> Tensor:
 
 
 @contextmanager
-def opening(where: Path) -> Iterator[None]:
-    """Tell in one line what transformers found wrong with ``where``, and nothing else."""
+def opening(where: Path, library: str = "transformers") -> Iterator[None]:
+    """Keep ``library`` off the network, and tell in one line what it found wrong with ``where``, and nothing else."""
     try:
-        with _quiet(), redirect_stdout(sys.stderr):  # it also prints; stdout is for results
+        with _offline(), _quiet(), redirect_stdout(sys.stderr):  # it also prints; stdout is for results
             yield
-    except _REFUSALS as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise IbenchError(f"{where}: transformers cannot open it: {reason}") from error
+    except IbenchError:
+        raise
+    except Exception as error:  # a damaged folder makes these libraries fail in any way, with types of their own
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+        raise IbenchError(
+            f"{where}: {library} cannot open it: {reason} (if a file is damaged, copy or download it again)"
+        ) from error
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """As if HF_HUB_OFFLINE were set: a folder has all it needs, whatever its files say of the hub."""
+    constants = huggingface_hub.constants
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager
@@ -200,19 +255,17 @@ def _quiet() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _refuse_half_loaded(folder: Path, class_name: str, loading: Mapping[str, Any]) -> None:
+def _refuse_half_loaded(
+    folder: Path, model: Any, loading: Mapping[str, Any], weights: Mapping[str, Tensor], unused: re.Pattern[str]
+) -> None:
     misshapen = {
         key: f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in loading["mismatched_keys"]
     }
-    faults = {
-        "missing": [key for key in loading["missing_keys"] if not key.endswith(_COUNTERS) and key not in misshapen],
-        "unexpected": [key for key in loading["unexpected_keys"] if not key.endswith(_COUNTERS)],
-        "misshapen": list(misshapen.values()),
-    }
-    told = [f"{len(keys)} {what} ({_first(keys)})" for what, keys in faults.items() if keys]
-    if told:
-        raise IbenchError(f"{folder}: its weights do not fit {class_name}: {'; '.join(told)}")
-
-
-def _first(keys: list[str]) -> str:
-    return ", ".join(sorted(keys)[:5]) + (", …" if len(keys) > 5 else "")
+    own = {key: tensor for key, tensor in model.state_dict().items() if key in weights}
+    refuse_faults(
+        f"{folder}: its weights do not fit {type(model).__name__}",
+        missing=sorted(key for key in loading["missing_keys"] if not unused.fullmatch(key) and key not in misshapen),
+        unexpected=sorted(key for key in loading["unexpected_keys"] if not unused.fullmatch(key)),
+        misshapen=sorted(misshapen.values()),
+        mistyped=sorted(mistyped(own, weights)),
+    )

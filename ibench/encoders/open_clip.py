@@ -16,6 +16,9 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
 from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.folder_weights import files_read, read_folder, weight_files
+from ibench.encoders.hf_folder import opening
+from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.trimming import open_clip_reader
 from ibench.encoders.weights import load_strictly, read_weights
@@ -144,28 +147,36 @@ def _other_activation(name: str) -> str:
 
 def _folder(source: Source) -> Opening:
     """A folder as open_clip's push_to_hub writes it: config, weights, and tokenizer files if any."""
-    found = [source.path / name for name in _WEIGHT_NAMES if (source.path / name).is_file()]
-    if not found:
-        raise IbenchError(f"{source.path}: has open_clip_config.json, but none of {', '.join(_WEIGHT_NAMES)}")
-    config = f"local-dir:{source.path}"
-    return Opening(lambda: _load(config, source.path.name, read_weights(found[0]), source), lambda: source.folder_files)
+    weight_files(source.path, _WEIGHT_NAMES)  # an error that says what is missing, before anything is built
+    return Opening(lambda: _load_folder(source), lambda: files_read(source, _WEIGHT_NAMES))
+
+
+def _load_folder(source: Source) -> OpenClipEncoder:
+    """Opened offline, its config believed no further than its weights go, and never asked for code."""
+    file = source.path / "open_clip_config.json"
+    config = source.config(file.name) or {}
+    model_config = config.get("model_cfg")
+    model_config = model_config if isinstance(model_config, dict) else {}
+    vision, text = (model_config.get(part) for part in ("vision_cfg", "text_cfg"))
+    if not isinstance(vision, dict) or not isinstance(text, dict):
+        raise IbenchError(f"{file}: has no model_cfg with vision_cfg and text_cfg")
+    refuse_absurd(config, file)
+    refuse_absurd_views({**vision, **(config.get("preprocess_cfg") or {})}, file)
+    weights = read_folder(source.path, _WEIGHT_NAMES)
+    reference = f"local-dir:{source.path}"
+    with opening(source.path, "open_clip"):
+        built_within(lambda: _created(reference, "meta", "fp32"), weights, source.path)
+        return _load(reference, source.path.absolute().name, weights, source)
 
 
 def _load(
     config: str, name: str, weights: Mapping[str, Tensor], source: Source, tag: str | None = None
 ) -> OpenClipEncoder:
-    model = open_clip.create_model(
-        config,
-        load_weights=False,
-        pretrained_text=False,  # never a download: the checkpoint brings all weights
-        device=source.device,
-        precision=_PRECISION[source.dtype],
-        force_preprocess_cfg=_preprocessing_of(config, tag),
-    )
+    model = _created(config, source.device, source.dtype, force_preprocess_cfg=_preprocessing_of(config, tag))
     load_strictly(model, _fitted(model, weights), source.reference)
     model.eval()
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-    tokenizer = open_clip.get_tokenizer(config)
+    tokenizer = _tokenizer_of(config)
     card = Card(
         name=name,
         family="open_clip",
@@ -179,6 +190,19 @@ def _load(
     )
     device, precision = torch.device(source.device), next(model.parameters()).dtype
     return OpenClipEncoder(card, model, open_clip_reader(model), transform, tokenizer, device, precision)
+
+
+def _created(config: str, device: str, dtype: str, **more: Any) -> Any:
+    """The model of a config with random weights; never a download: the checkpoint brings all of them."""
+    return open_clip.create_model(
+        config, load_weights=False, pretrained_text=False, device=device, precision=_PRECISION[dtype], **more
+    )
+
+
+def _tokenizer_of(config: str) -> Any:
+    """The tokenizer of a config. What the config says of trusting code that comes along is overruled."""
+    from_the_hub = open_clip.get_model_config(config)["text_cfg"].get("hf_tokenizer_name")
+    return open_clip.get_tokenizer(config, **({"trust_remote_code": False} if from_the_hub else {}))
 
 
 def _fitted(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,19 +13,21 @@ import transformers
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess, unit_rows
+from ibench.encoders.folder_weights import files_read, read_folder
 from ibench.encoders.hf_folder import (
     Tokenize,
     TowersEncoder,
     class_named,
-    files_read,
+    load_config,
     load_processor,
     load_tokenizer,
     model_type,
     opening,
     settings_of,
 )
+from ibench.encoders.sizes import built_within
 from ibench.encoders.source import Family, Opening, Source
-from ibench.encoders.weights import load_strictly, read_weights
+from ibench.encoders.weights import refuse_misfit
 from ibench.media.audio import mono
 from ibench.modalities import Modality, RawSample
 
@@ -119,14 +121,17 @@ def _load_model(source: Source) -> Any:
     Not by from_pretrained, which takes a buffer of timm's rotary embedding for a tied weight and fails (transformers
     5.23 with timm 1.0.31). A file keeps tied weights once, under the name of the first of them.
     """
+    config = load_config(source, class_named("PeAudioVideoConfig"))
+    weights = read_folder(source.path)
     with opening(source.path):
-        config = class_named("PeAudioVideoConfig").from_pretrained(source.path, local_files_only=True)
+        plan = built_within(lambda: transformers.AutoModel.from_config(config), weights, source.path)
+    wanted = plan.state_dict()
+    tied = {key: weights[first] for key, first in plan.all_tied_weights_keys.items() if first in weights}
+    weights = {key: tied[key] for key in tied if key in wanted} | weights
+    refuse_misfit(f"{source.path}: its weights do not fit {type(plan).__name__}", wanted, weights)
+    with opening(source.path):
         model = transformers.AutoModel.from_config(config, dtype=DTYPES[source.dtype])
-    files = [path for path in files_read(source) if path.suffix in (".safetensors", ".bin")]
-    weights = {key: tensor for path in files for key, tensor in read_weights(path).items()}
-    wanted = model.state_dict().keys()
-    tied = {key: weights[first] for key, first in model.all_tied_weights_keys.items() if first in weights}
-    load_strictly(model, {key: tied[key] for key in tied if key in wanted} | weights, source.reference)
+        model.load_state_dict(weights)
     return model.requires_grad_(False).to(source.device).eval()
 
 

@@ -6,25 +6,36 @@ remote code is never trusted, which the package honours for local folders since 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
-from ibench.encoders.source import Family, Opening, Source
+from ibench.encoders.hf_folder import load_whole, opening, refuse_foreign, refuse_lacking_tokenizer
+from ibench.encoders.source import Family, Opening, Source, read_json
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import Modality
 
 FAMILIES = (Family("sentence-transformers", "text, image", "modules.json in the folder", "path/to/folder"),)
 
 TEXT_BYTES = 8192
+_UNUSED = re.compile(r".*position_ids|cls\..*|lm_head\..*")
+"""Keys that no sentence's vector depends on: counters, and the heads that guess a masked word."""
+
+_UNUSED_WHERE_POOLED = re.compile(rf"{_UNUSED.pattern}|(.*\.)?pooler\.dense\.(weight|bias)")
+"""Where the vectors of all words are pooled, the one that BERT makes of its first word is not looked at either."""
+
 _SEEN = (Modality.TEXT, Modality.IMAGE)
 
 
@@ -91,16 +102,18 @@ def load(source: Source) -> SentenceTransformersEncoder:
     a folder that it cannot open.
     """
     installed = _installed()
-    _refuse_foreign_modules(source)
-    from sentence_transformers import SentenceTransformer
-
+    modules = _modules(source)
+    for _, folder in modules:
+        _refuse_foreign_settings(folder)
+    pooled = any(kind.endswith(".Pooling") for kind, _ in modules)
+    whole = _whole_models(_UNUSED_WHERE_POOLED if pooled else _UNUSED)
     dtype = DTYPES[source.dtype]
-    try:
+    with opening(source.path, f"sentence-transformers {installed}"), whole:
+        from sentence_transformers import SentenceTransformer
+
         model = SentenceTransformer(
             str(source.path), device=source.device, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        raise IbenchError(f"{source.path}: sentence-transformers {installed} cannot open it ({error})") from error
     model = model.to(dtype).eval()
     front_ends = _front_ends(model)
     if not front_ends:
@@ -133,18 +146,44 @@ def _installed() -> str:
     return release
 
 
-def _refuse_foreign_modules(source: Source) -> None:
+def _modules(source: Source) -> list[tuple[str, Path]]:
+    """The class and the place of each module. Raises IbenchError for one of other code, or outside the folder."""
     file = source.path / "modules.json"
     try:
-        types = [str(module["type"]) for module in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IbenchError(f"{file}: not a list of modules with a type each ({error})") from error
-    foreign = [name for name in types if not name.startswith("sentence_transformers.")]
+        modules = [(str(module["type"]), str(module["path"])) for module in read_json(file)]
+    except (KeyError, TypeError) as error:
+        raise IbenchError(f"{file}: not a list of modules with a type and a path each ({error})") from error
+    foreign = [kind for kind, _ in modules if not kind.startswith("sentence_transformers.")]
     if foreign:
         raise IbenchError(
             f"{file}: loading '{foreign[0]}' would run code that is not of sentence-transformers, and ibench never "
             "does; if you trust it, open the model in a factory (file.py:make_encoder)"
         )
+    outside = [place for _, place in modules if Path(place).is_absolute() or ".." in Path(place).parts]
+    if outside:
+        raise IbenchError(f"{file}: places a module at '{outside[0]}', outside the folder; ibench does not read it")
+    return [(kind, source.path / place) for kind, place in modules]
+
+
+def _refuse_foreign_settings(folder: Path) -> None:
+    """What transformers would follow out of a module's folder, or take for granted when it is missing."""
+    if (folder / "adapter_config.json").is_file():
+        raise IbenchError(f"{folder}: is an adapter of another model; merge it into that (peft) and save the whole")
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+    if isinstance(config, dict) and "model_type" in config:
+        refuse_foreign(config, folder / "config.json")
+        refuse_lacking_tokenizer(folder)
+
+
+@contextmanager
+def _whole_models(unused: re.Pattern[str]) -> Iterator[None]:
+    """transformers' models that sentence-transformers asks for come from `load_whole`: whole, or not at all."""
+
+    def whole(model_class: Any, folder: str, /, config: Any = None, dtype: Any = None, **_: Any) -> Any:
+        return load_whole(model_class, config, Path(folder), dtype or torch.float32, unused)
+
+    with patch.object(transformers.PreTrainedModel, "from_pretrained", classmethod(whole)):
+        yield
 
 
 def _front_ends(model: Any) -> dict[Modality, Preprocess]:

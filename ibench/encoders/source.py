@@ -57,16 +57,31 @@ class Source:
 
     @cached_property
     def folder_files(self) -> tuple[Path, ...]:
-        """All files of a folder, sorted; empty when the reference is none."""
-        return tuple(sorted(path for path in self.path.rglob("*") if path.is_file())) if self.path.is_dir() else ()
+        """All files of a folder, sorted; empty when the reference is none.
+
+        Hidden ones are left out: what git and the hub's downloader note there differs between copies of one model.
+        """
+        if not self.path.is_dir():
+            return ()
+        found = (path for path in self.path.rglob("*") if path.is_file())
+        return tuple(sorted(path for path in found if not _hidden(path.relative_to(self.path))))
 
     def config(self, name: str = "config.json") -> dict[str, Any] | None:
         """A JSON file of the folder, or None. Raises IbenchError when it is there and damaged."""
         file = self.path / name
         if not file.is_file():
             return None
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise IbenchError(f"{file}: not valid JSON ({error})") from error
+        config = read_json(file)
         return config if isinstance(config, dict) else None
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds. Raises IbenchError when it is damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise IbenchError(f"{file}: not valid JSON ({error}); copy or download it again") from error
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -11,10 +11,10 @@ import transformers
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess
+from ibench.encoders.folder_weights import files_read
 from ibench.encoders.hf_folder import (
     Tokenize,
     TowersEncoder,
-    files_read,
     load_model,
     load_processor,
     load_tokenizer,

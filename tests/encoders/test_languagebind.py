@@ -135,10 +135,10 @@ def test_a_config_that_does_not_fit_is_one_line(tmp_path: Path, change: dict[str
 def test_a_folder_without_weights_or_tokenizer_says_so(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "image")
     (folder / "vocab.json").unlink()
-    with pytest.raises(IbenchError, match=r"no tokenizer\.json"):
+    with pytest.raises(IbenchError, match="has no tokenizer"):
         opened(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(IbenchError, match=r"none of model\.safetensors"):
+    with pytest.raises(IbenchError, match=r"no weights: none of model\.safetensors"):
         opened(folder)
 
 

@@ -48,11 +48,14 @@ def test_modules_of_others_are_not_imported(tmp_path: Path) -> None:
 
 
 @needs_the_package
-@pytest.mark.parametrize("text", ["{", '[{"path": ""}]', '{"type": 1}'])
-def test_a_damaged_list_of_modules_is_one_line(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("{", "not valid JSON"), ('[{"path": ""}]', "not a list of modules"), ('{"type": 1}', "not a list of modules")],
+)
+def test_a_damaged_list_of_modules_is_one_line(tmp_path: Path, text: str, told: str) -> None:
     folder = folder_naming(tmp_path / "folder")
     (folder / "modules.json").write_text(text)
-    with pytest.raises(IbenchError, match="not a list of modules"):
+    with pytest.raises(IbenchError, match=told):
         opened(folder)
 
 

@@ -279,8 +279,8 @@ def test_code_of_a_folder_is_never_run(tmp_path: Path, opened: Callable[[str], t
     [
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "has no preprocessor_config.json"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "transformers cannot open it"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"\x08"), "transformers cannot open it"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "has no weights: none of model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\x08"), "neither safetensors nor a torch"),
         (lambda folder: (folder / "config.json").write_text("{"), "not valid JSON"),
         (lambda folder: tiny_models.edit_json(folder / "config.json", model_type="bert"), "no known family"),
     ],

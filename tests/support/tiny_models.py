@@ -97,7 +97,7 @@ def align(folder: Path) -> Any:
             "hidden_act": "relu", "kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 24],
             "strides": [1, 2], "num_block_repeats": [1, 1], "expand_ratios": [1, 6], "depthwise_padding": [],
         },
-        projection_dim=16,
+        projection_dim=24,  # ALIGN does not project images
     )  # fmt: skip
     processor = transformers.EfficientNetImageProcessor(size={"height": 32, "width": 32})
     return save(folder, transformers.AlignModel(config), tokenizer, processor)

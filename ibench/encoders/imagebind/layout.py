@@ -7,13 +7,14 @@ The layout is that of the released ``imagebind_huge.pth``: a flat dict whose key
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isqrt
 
 import torch
 from torch import Tensor
 
 from ibench.encoders.imagebind.towers import IMU_CHANNELS, TextTower, Tower, TowerShape, build_tower
+from ibench.encoders.weights import refuse_faults, refuse_misfit
 from ibench.errors import IbenchError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -33,6 +34,7 @@ _STEMS = {
     "imu": ("imu_stem.proj", "imu_stem.norm_layer"),
 }
 _HEADS = {"text": ("proj.0", "proj.1"), "imu": ("0", "3")}  # the others: 0 is the norm, 2 the projection
+_NOT_WHOLE = "not a whole ImageBind checkpoint"
 _KEY = re.compile(r"modality_(?:preprocessors|trunks|heads|postprocessors)\.(\w+)\.")
 _BLOCK = re.compile(r"modality_trunks\.(\w+)\.blocks\.(\d+)\.")
 # In the checkpoint, and nothing an embedding depends on: the causal mask, and the scales of vectors that we normalise.
@@ -77,11 +79,9 @@ def load_towers(
         towers = {tower: build_tower(size) for tower, size in sizes.items()}
     sources = {tower: _sources(tower, module) for tower, module in towers.items()}
     wanted = {
-        sources[tower][name]: tuple(value.shape)
-        for tower, module in towers.items()
-        for name, value in module.state_dict().items()
+        sources[tower][name]: value for tower, module in towers.items() for name, value in module.state_dict().items()
     }
-    _check(wanted, shapes)
+    refuse_misfit(_NOT_WHOLE, wanted, {key: value for key, value in state_dict.items() if not _UNUSED.fullmatch(key)})
     for tower, module in towers.items():
         weights = {name: state_dict[key].to(device, dtype) for name, key in sources[tower].items()}
         module.load_state_dict(weights, assign=True)
@@ -100,7 +100,7 @@ def tower_shape(tower: str, shapes: Shapes, heads: Mapping[str, int]) -> TowerSh
     }
     missing = [key for key in anchors if key not in shapes]
     misshapen = [f"{key} {shapes[key]}" for key, axes in anchors.items() if key in shapes and len(shapes[key]) != axes]
-    _refuse(missing, [], misshapen)
+    refuse_faults(_NOT_WHOLE, missing=missing, misshapen=misshapen)
     stem, positions, proj, fc1 = (shapes[key] for key in anchors)
     if tower not in heads and proj[1] % HEAD_WIDTHS[tower]:
         raise IbenchError(
@@ -118,7 +118,8 @@ def tower_shape(tower: str, shapes: Shapes, heads: Mapping[str, int]) -> TowerSh
         positions=positions[1],
         width=proj[1],
         hidden=fc1[0],
-        blocks=1 + max(int(match[2]) for match in map(_BLOCK.match, shapes) if match and match[1] == tower),
+        # how many there are, not the largest number: a key may say any
+        blocks=len({match[2] for match in map(_BLOCK.match, shapes) if match and match[1] == tower}),
         heads=count,
         dim=proj[0],
         stem_norm=tower not in ("vision", "text"),
@@ -147,23 +148,3 @@ def _sources(tower: str, module: Tower | TextTower) -> dict[str, str]:
 def _tower_of(key: str) -> str | None:
     match = _KEY.match(key)
     return match[1] if match else None
-
-
-def _check(wanted: Shapes, shapes: Shapes) -> None:
-    missing = [key for key in wanted if key not in shapes]
-    unexpected = [key for key in shapes if key not in wanted and not _UNUSED.fullmatch(key)]
-    misshapen = [
-        f"{key} {shapes[key]} instead of {wanted[key]}"
-        for key in wanted
-        if key in shapes and shapes[key] != wanted[key]
-    ]
-    _refuse(missing, unexpected, misshapen)
-
-
-def _refuse(missing: Iterable[str], unexpected: Iterable[str], misshapen: Iterable[str]) -> None:
-    kinds = {"missing": list(missing), "unexpected": list(unexpected), "misshapen": list(misshapen)}
-    found = [
-        f"{len(keys)} {kind}: {', '.join([*keys[:5], '...'][: len(keys)])}" for kind, keys in kinds.items() if keys
-    ]
-    if found:
-        raise IbenchError(f"not a whole ImageBind checkpoint ({'; '.join(found)})")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from pydantic import ValidationError
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
+from ibench.encoders.folder_weights import files_read, read_folder
+from ibench.encoders.hf_folder import load_tokenizer
 from ibench.encoders.languagebind.frontends import DepthView, ImageView, Spectrogram, TextIds, VideoFrames
 from ibench.encoders.languagebind.towers import Config, Towers, VisionConfig, merged
+from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
-from ibench.encoders.weights import load_strictly, read_weights
+from ibench.encoders.weights import load_strictly
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 
@@ -29,7 +32,6 @@ FAMILIES = (
 )
 
 _SEEN = (Modality.VIDEO, Modality.AUDIO, Modality.DEPTH, Modality.THERMAL, Modality.IMAGE)
-_WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class LanguageBindEncoder:
     towers: Towers
     config: Config
     modality: Modality
-    folder: Path
+    tokenizer: Any
     device: torch.device
     dtype: torch.dtype
 
@@ -51,7 +53,7 @@ class LanguageBindEncoder:
         card repeats in words.
         """
         if modality is Modality.TEXT:
-            return TextIds(self.folder, self.config.text_config.max_position_embeddings)
+            return TextIds(self.tokenizer, self.config.text_config.max_position_embeddings)
         return _front_end(self.modality, self.config.vision_config)
 
     @torch.inference_mode()
@@ -73,7 +75,7 @@ def recognise(source: Source) -> Opening | None:
     modality = modality_of(config)
     if modality is None:
         return None
-    return Opening(partial(load, source, config, modality), lambda: source.folder_files)
+    return Opening(partial(load, source, config, modality), lambda: files_read(source))
 
 
 def modality_of(config: dict[str, Any]) -> Modality | None:
@@ -111,14 +113,16 @@ def load(source: Source, config: dict[str, Any], modality: Modality) -> Language
         preprocessing=_in_words(modality, settings),
         licence="see the checkpoint's own card",
     )
-    folder = source.path.absolute()
+    tokenizer = load_tokenizer(source.path, settings.text_config.vocab_size, transformers.CLIPTokenizerFast)
     return LanguageBindEncoder(
-        card, towers, settings, modality, folder, torch.device(source.device), DTYPES[source.dtype]
+        card, towers, settings, modality, tokenizer, torch.device(source.device), DTYPES[source.dtype]
     )
 
 
 def _settings(source: Source, config: dict[str, Any], modality: Modality) -> Config:
     file = source.path / "config.json"
+    refuse_absurd(config, file)
+    refuse_absurd_views(config, file)
     try:
         settings = Config.model_validate(config)
     except ValidationError as error:
@@ -133,17 +137,13 @@ def _settings(source: Source, config: dict[str, Any], modality: Modality) -> Con
 
 
 def _towers(source: Source, settings: Config) -> Towers:
-    found = [source.path / name for name in _WEIGHT_NAMES if (source.path / name).is_file()]
-    if not found:
-        raise IbenchError(f"{source.path}: has a LanguageBind config.json, but none of {', '.join(_WEIGHT_NAMES)}")
-    if not any((source.path / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise IbenchError(f"{source.path}: has no tokenizer.json and no vocab.json with merges.txt")
+    stored = read_folder(source.path)
     try:
-        weights = merged(read_weights(found[0]), settings.vision_config.lora_alpha)
+        weights = merged(stored, settings.vision_config.lora_alpha)
     except IbenchError as error:
-        raise IbenchError(f"{found[0]}: {str(error).removeprefix(f'{found[0]}: ')}") from error
-    towers = Towers(settings)
-    load_strictly(towers, weights, str(found[0]))
+        raise IbenchError(f"{source.path}: {error}") from error
+    towers = built_within(lambda: Towers(settings), weights, source.path)
+    load_strictly(towers, weights, str(source.path), assign=True)
     return towers
 
 
@@ -169,7 +169,7 @@ def _in_words(modality: Modality, settings: Config) -> dict[Modality, str]:
         f"std 2 x {vision.audio_std}",
         Modality.VIDEO: f"{vision.num_frames} frames from first to last, CLIP mean and std, short side {size} "
         "bilinear, centre crop, no flip",
-        Modality.DEPTH: f"metres within 0.01..{vision.max_depth:g}, over that, thrice, {square}",
+        Modality.DEPTH: f"metres within 0.01..{vision.max_depth or 'their farthest'}, over that, thrice, {square}",
         Modality.THERMAL: f"8-bit RGB, {square}",
         Modality.IMAGE: f"8-bit RGB, {square}",
     }

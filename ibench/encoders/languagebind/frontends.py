@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,11 +37,11 @@ class TextIds:
     A text that is too long keeps its end token.
     """
 
-    folder: Path
+    tokenizer: Any
     context: int
 
     def __call__(self, text: str) -> Tensor:
-        encoded = _tokenizer(self.folder)(
+        encoded = self.tokenizer(
             text, max_length=self.context, padding="max_length", truncation=True, return_tensors="pt"
         )
         ids: Tensor = encoded["input_ids"]
@@ -70,7 +68,8 @@ class ImageView:
 class DepthView:
     """DepthMap → float32 [1, 1, 3, size, size]: depth, not disparity, within 0.01..``farthest`` metres, over that.
 
-    Missing depth (0 or NaN) becomes the nearest. The map stands for all three colours; CLIP mean and std.
+    Where ``farthest`` is 0 (``max_depth: 0`` in a config), each map's own farthest stands in its place. Missing depth
+    (0 or NaN) becomes the nearest. The map stands for all three colours; CLIP mean and std.
     """
 
     size: int
@@ -78,7 +77,8 @@ class DepthView:
 
     def __call__(self, depth: DepthMap) -> Tensor:
         metres = torch.nan_to_num(torch.as_tensor(depth.metres, dtype=torch.float32), nan=0.0)
-        scaled = metres.clamp(NEAREST_METRES, self.farthest) / self.farthest
+        farthest = self.farthest or max(float(metres.max()), NEAREST_METRES)
+        scaled = metres.clamp(NEAREST_METRES, farthest) / farthest
         return _square(scaled.expand(3, -1, -1), self.size)
 
 
@@ -147,11 +147,3 @@ def _square(pixels: Tensor, size: int) -> Tensor:
     resized = TF.resize(pixels, [size], InterpolationMode.BICUBIC, antialias=False)
     normalised: Tensor = TF.normalize(TF.center_crop(resized, [size, size]), CLIP_MEAN, CLIP_STD)
     return normalised[None, None]
-
-
-@cache
-def _tokenizer(folder: Path) -> Any:
-    """The folder's CLIP tokenizer, once in each process."""
-    from transformers import CLIPTokenizerFast
-
-    return CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)

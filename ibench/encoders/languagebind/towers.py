@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,46 +26,52 @@ class TowerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int = 12
-    num_attention_heads: int
+    hidden_size: PositiveInt
+    intermediate_size: PositiveInt
+    num_hidden_layers: PositiveInt = 12
+    num_attention_heads: PositiveInt
     hidden_act: str = "quick_gelu"
     layer_norm_eps: float = 1e-5
+
+    @model_validator(mode="after")
+    def _divisible(self) -> TowerConfig:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"{self.num_attention_heads} heads do not divide hidden_size {self.hidden_size}")
+        return self
 
 
 class TextConfig(TowerConfig):
     """``text_config`` of a LanguageBind config.json."""
 
-    hidden_size: int = 512
-    intermediate_size: int = 2048
-    num_attention_heads: int = 8
-    vocab_size: int = 49408
-    max_position_embeddings: int = 77
+    hidden_size: PositiveInt = 512
+    intermediate_size: PositiveInt = 2048
+    num_attention_heads: PositiveInt = 8
+    vocab_size: PositiveInt = 49408
+    max_position_embeddings: PositiveInt = 77
 
 
 class VisionConfig(TowerConfig):
     """``vision_config`` of a LanguageBind config.json, whatever the modality is.
 
     The defaults of ``audio_mean`` and ``audio_std`` are the published values, not those of the released class (0.5),
-    and ``max_depth`` is in metres.
+    and ``max_depth`` is in metres (0: the farthest of each map).
     """
 
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_attention_heads: int = 12
-    num_channels: int = 3
-    image_size: int = 224
-    patch_size: int = 32
+    hidden_size: PositiveInt = 768
+    intermediate_size: PositiveInt = 3072
+    num_attention_heads: PositiveInt = 12
+    num_channels: PositiveInt = 3
+    image_size: PositiveInt = 224
+    patch_size: PositiveInt = 32
     add_time_attn: bool = False
-    num_frames: int = 1
+    num_frames: PositiveInt = 1
     lora_alpha: float = 16.0
-    num_mel_bins: int = 0
-    target_length: int = 0
-    audio_sample_rate: int = 16_000
+    num_mel_bins: NonNegativeInt = 0
+    target_length: NonNegativeInt = 0
+    audio_sample_rate: PositiveInt = 16_000
     audio_mean: float = -4.2677393
     audio_std: float = 4.5689974
-    max_depth: float = 10.0
+    max_depth: NonNegativeFloat = 10.0
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -81,7 +87,7 @@ class Config(BaseModel):
 
     text_config: TextConfig
     vision_config: VisionConfig
-    projection_dim: int = 512
+    projection_dim: PositiveInt = 512
 
 
 class Towers(nn.Module):
@@ -270,7 +276,7 @@ def merged(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
         if absent:
             raise IbenchError(f"LoRA of {target}: {absent[0]} is not in the checkpoint")
         up, down, weight = (plain[name].float() for name in names)
-        if (up.shape[0], down.shape[1]) != tuple(weight.shape) or up.shape[1] != down.shape[0]:
+        if not up.ndim == down.ndim == 2 or up.shape[1] != down.shape[0] or weight.shape != (len(up), down.shape[1]):
             raise IbenchError(
                 f"LoRA of {target}: {tuple(up.shape)} times {tuple(down.shape)} is no {tuple(weight.shape)}"
             )
