@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ibench.datasets import Dataset, open_dataset
+from ibench.datasets import Dataset, labels_of, open_dataset
 from ibench.engine.encode import Progress
 from ibench.engine.local import DecodePool, Unreadable
 from ibench.errors import IbenchError
@@ -46,7 +46,18 @@ def check(spec: TaskSpec, data_root: Path | None, workers: int, decode: bool, pr
     unreadable = _unreadable(dataset, workers, progress) if decode else None
     counts = {"missing": len(dataset.missing), "unreadable": sum(map(len, (unreadable or {}).values()))}
     faults = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return DataReport(spec, dataset, unreadable, f"{spec.name}: {faults}" if faults else "")
+    problems = ([f"{spec.name}: {faults}"] if faults else []) + _label_problems(spec, dataset)
+    return DataReport(spec, dataset, unreadable, "; ".join(problems))
+
+
+def _label_problems(spec: TaskSpec, dataset: Dataset) -> list[str]:
+    """What a run would refuse: a label that occurs and is not listed, as in a copy whose list of classes is cut off."""
+    try:
+        if spec.kind is not Kind.RETRIEVAL:
+            labels_of(spec, dataset)
+    except IbenchError as error:
+        return [str(error)]
+    return []
 
 
 def _unreadable(dataset: Dataset, workers: int, progress: Progress) -> dict[Modality, dict[str, str]]:

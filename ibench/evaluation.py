@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ibench.datasets import Dataset, Item
+from ibench.datasets import Dataset, Item, labels_of
 from ibench.encoders import Card
 from ibench.engine.encode import POOLING
 from ibench.engine.plan import Job
@@ -82,7 +82,7 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
         dataset = dataset.limited(limited)
     if spec.kind is Kind.RETRIEVAL:
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
-    labels = _renamed(spec, name, chosen, _labels(spec, dataset))
+    labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
@@ -198,24 +198,6 @@ def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
                 f"{spec.name}: this copy holds no sample to read (missing: {len(dataset.missing)}); "
                 f"`ibench data check {spec.name}` says which"
             )
-
-
-def _labels(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
-    """The task's labels, else the data's own, else those that occur; all that occur must be among them."""
-    used = dict.fromkeys(label for item in dataset.items[spec.query] for label in item.labels)
-    labels = spec.named(spec.labels or dataset.labels or {label: (label,) for label in sorted(used)})
-    for item in dataset.items[spec.query]:
-        for label in item.labels:
-            if label not in labels:
-                raise IbenchError(
-                    f"{spec.name}: sample '{item.id}' has label '{label}', which the task does not list; "
-                    f"{did_you_mean(label, labels)}"
-                )
-        if spec.kind is Kind.CLASSIFICATION and len(item.labels) != 1:
-            raise IbenchError(
-                f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one"
-            )
-    return labels
 
 
 def _renamed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +10,9 @@ from pathlib import Path
 from ibench.datasets.base import FAKE_MARKER, Dataset, Item
 from ibench.errors import IbenchError, did_you_mean
 from ibench.resources import bundled
-from ibench.tasks import TaskSpec
+from ibench.tasks import Kind, TaskSpec
 
-__all__ = ["Dataset", "Item", "open_dataset", "refuse_unknown_reader"]
+__all__ = ["Dataset", "Item", "labels_of", "open_dataset", "refuse_unknown_reader"]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
@@ -22,16 +22,37 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
     """
     reader = _reader(spec)
     if reader.bundled:
-        return reader.read(spec, bundled(reader.bundled))
+        return _read(spec, reader, bundled(reader.bundled))
     if data_root is not None:
         place = _locate(spec, data_root, reader.markers)
-        dataset = reader.read(spec, place)
+        dataset = _read(spec, reader, place)
         return replace(dataset, fake=True) if _marked_fake(place, data_root) else dataset
     if spec.dataset.hub is not None:
         from ibench.datasets import hub
 
         return hub.read_pinned(spec, spec.dataset.hub)
     raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
+
+
+def labels_of(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
+    """The task's labels, else the data's own, else those that occur, with their names.
+
+    Raises IbenchError when one that occurs is not among them, and for other than one label in a classification.
+    """
+    used = dict.fromkeys(label for item in dataset.items[spec.query] for label in item.labels)
+    labels = spec.named(spec.labels or dataset.labels or {label: (label,) for label in sorted(used)})
+    for item in dataset.items[spec.query]:
+        for label in item.labels:
+            if label not in labels:
+                raise IbenchError(
+                    f"{spec.name}: sample '{item.id}' has label '{label}', which the task does not list; "
+                    f"{did_you_mean(label, labels)}"
+                )
+        if spec.kind is Kind.CLASSIFICATION and len(item.labels) != 1:
+            raise IbenchError(
+                f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one"
+            )
+    return labels
 
 
 def refuse_unknown_reader(spec: TaskSpec) -> None:
@@ -60,6 +81,24 @@ def _reader(spec: TaskSpec) -> _Reader:
     module = import_module(f"ibench.datasets.{spec.dataset.reader}")
     marker = getattr(module, "MARKER", "")
     return _Reader(module.read, (marker,) if isinstance(marker, str) else marker, getattr(module, "BUNDLED", ""))
+
+
+def _read(spec: TaskSpec, reader: _Reader, place: Path) -> Dataset:
+    """What the reader makes of its folder. Raises IbenchError for what the file system refuses (a closed folder, a
+    name in a table that is too long for it), and for a sample that is listed twice, as it would count twice."""
+    try:
+        dataset = reader.read(spec, place)
+    except OSError as error:
+        raise IbenchError(
+            f"{spec.name}: {error.filename or place}: {error.strerror or error}; are the names and permissions right?"
+        ) from error
+    for modality, items in dataset.items.items():
+        seen: set[str] = set()
+        for item in items:
+            if item.id in seen:
+                raise IbenchError(f"{spec.name}: {modality} '{item.id}' is listed twice under {place}; keep it once")
+            seen.add(item.id)
+    return dataset
 
 
 def _locate(spec: TaskSpec, data_root: Path, markers: tuple[str, ...]) -> Path:

@@ -22,7 +22,8 @@ def read_audio(source: Path | bytes, start: float | None = None, end: float | No
     """Decode a sound file, or the part of it from ``start`` to ``end`` (seconds), at its own rate and channels.
 
     soundfile reads wav, flac, ogg and mp3; what it does not know (m4a, aac, webm, the sound of a video) goes to
-    PyAV. Raises UnreadableSample when neither can, when there is no sound in it, or when it is beyond MAX_SAMPLES.
+    PyAV. Raises UnreadableSample when neither can, when there is no sound in it, when a sample is NaN or infinity (as
+    a damaged file of floats has it), or when it is beyond MAX_SAMPLES.
     """
     try:
         waveform = _read_soundfile(source, start, end)
@@ -32,6 +33,8 @@ def read_audio(source: Path | bytes, start: float | None = None, end: float | No
         raise UnreadableSample(f"{_name(source)}: {error.strerror or error}") from error
     if waveform.samples.size == 0:
         raise UnreadableSample(f"{_name(source)}: no sound{_span(start, end)} (zero length)")
+    if not np.isfinite(waveform.samples).all():
+        raise UnreadableSample(f"{_name(source)}: holds NaN or infinity{_span(start, end)}")
     return waveform
 
 

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from conftest import tone
 
+from ibench.api import check_data
 from ibench.datasets import Dataset, open_dataset
 from ibench.datasets.fakes import write_fake
 from ibench.datasets.fakes.noise import video as write_video
@@ -248,6 +249,13 @@ def test_fsd50k_reads_the_evaluation_split(tmp_path: Path) -> None:
     }
     assert data.missing == ("253463",)
     assert list(data.labels or {})[:2] == ["Gunshot_and_gunfire", "Electric_guitar"]  # not sorted
+
+
+def test_a_list_of_classes_that_is_cut_off_is_told_by_the_check(tmp_path: Path) -> None:
+    vocabulary = fsd50k(tmp_path) / "FSD50K.ground_truth" / "vocabulary.csv"
+    vocabulary.write_text("".join(vocabulary.read_text().splitlines(keepends=True)[:4]))
+    report = check_data("fsd50k", data_root=tmp_path)
+    assert report.problem.startswith("fsd50k: 1 missing; fsd50k: sample '37199' has label 'Music', which")
 
 
 def test_fsd50k_names_of_laion_are_those_of_audioset(tmp_path: Path) -> None:

@@ -52,6 +52,20 @@ def test_esc50_is_read_as_published(esc50: Path) -> None:
     assert item.decode().rate == 44100
 
 
+def test_a_sample_that_is_listed_twice_is_refused(esc50: Path) -> None:
+    with (esc50 / "meta" / "esc50.csv").open("a") as table:
+        table.write("\n1-1001-A-0.wav,1,0,dog,False,1001,A\n")
+    with pytest.raises(IbenchError, match=r"esc50: audio '1-1001-A-0\.wav' is listed twice under .*ESC-50-master"):
+        open_dataset(load_task("esc50"), esc50)
+
+
+def test_what_the_file_system_refuses_is_told(esc50: Path) -> None:
+    with (esc50 / "meta" / "esc50.csv").open("a") as table:
+        table.write(f"\n{'n' * 300}.wav,1,0,dog,False,1,A\n")
+    with pytest.raises(IbenchError, match=r"esc50: .*nnn\.wav: File name too long"):
+        open_dataset(load_task("esc50"), esc50)
+
+
 def test_esc50_names_are_written_as_the_protocol_says(esc50: Path) -> None:
     from ibench.evaluation import bind
 

@@ -70,6 +70,16 @@ def test_what_is_no_sound(tmp_path: Path, data: bytes) -> None:
         read_audio(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_sound_that_is_no_number_is_unreadable(tmp_path: Path, value: float) -> None:
+    samples = sine(1, 8000)
+    samples[4000] = value
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    with pytest.raises(UnreadableSample, match=r"a\.wav: holds NaN or infinity"):
+        read_audio(tmp_path / "a.wav")
+    assert read_audio(tmp_path / "a.wav", 0, 0.25).samples.shape == (1, 2000)
+
+
 def test_a_forged_length_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ibench.media.audio.MAX_SAMPLES", 1000)
     soundfile.write(tmp_path / "a.flac", sine(1, 8000), 8000)
