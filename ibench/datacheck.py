@@ -13,6 +13,7 @@ from ibench.datasets import Dataset, open_dataset
 from ibench.engine.encode import Progress
 from ibench.engine.local import DecodePool, Unreadable
 from ibench.errors import IbenchError
+from ibench.evaluation import bind
 from ibench.modalities import Modality, RawSample, Video
 from ibench.tasks import Kind, TaskSpec
 
@@ -21,8 +22,8 @@ from ibench.tasks import Kind, TaskSpec
 class DataReport:
     """A task's copy on disk, if there is one; ``unreadable`` is id → reason, None where nothing was decoded.
 
-    ``problem`` says what keeps the copy from being whole; it is empty for a whole one. A copy that lists fewer samples
-    than the publisher's has no fault: many are made of what could still be downloaded.
+    ``problem`` says what keeps the copy from being whole, or a run from taking it; else it is empty. A copy that
+    lists fewer samples than the publisher's has no fault: many are made of what could still be downloaded.
     """
 
     spec: TaskSpec
@@ -46,7 +47,16 @@ def check(spec: TaskSpec, data_root: Path | None, workers: int, decode: bool, pr
     unreadable = _unreadable(dataset, workers, progress) if decode else None
     counts = {"missing": len(dataset.missing), "unreadable": sum(map(len, (unreadable or {}).values()))}
     faults = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return DataReport(spec, dataset, unreadable, f"{spec.name}: {faults}" if faults else "")
+    return DataReport(spec, dataset, unreadable, f"{spec.name}: {faults}" if faults else _refusal(spec, dataset))
+
+
+def _refusal(spec: TaskSpec, dataset: Dataset) -> str:
+    """Why a run would not take a whole copy: a label that the task does not list, a class too few for its names."""
+    try:
+        bind(spec, dataset, protocol=None, prompts=None, limit=None)
+    except IbenchError as error:
+        return str(error)
+    return ""
 
 
 def _unreadable(dataset: Dataset, workers: int, progress: Progress) -> dict[Modality, dict[str, str]]:
