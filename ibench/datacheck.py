@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ibench.datasets import Dataset, labels_of, open_dataset
+from ibench.datasets import Dataset, open_dataset
 from ibench.engine.encode import Progress
 from ibench.engine.local import DecodePool, Unreadable
 from ibench.errors import IbenchError
+from ibench.evaluation import bind
 from ibench.modalities import Modality, RawSample, Video
 from ibench.tasks import Kind, TaskSpec
 
@@ -21,8 +22,8 @@ from ibench.tasks import Kind, TaskSpec
 class DataReport:
     """A task's copy on disk, if there is one; ``unreadable`` is id → reason, None where nothing was decoded.
 
-    ``problem`` says what keeps the copy from being whole; it is empty for a whole one. A copy that lists fewer samples
-    than the publisher's has no fault: many are made of what could still be downloaded.
+    ``problem`` says what keeps the copy from being whole, or a run from taking it; else it is empty. A copy that
+    lists fewer samples than the publisher's has no fault: many are made of what could still be downloaded.
     """
 
     spec: TaskSpec
@@ -46,18 +47,18 @@ def check(spec: TaskSpec, data_root: Path | None, workers: int, decode: bool, pr
     unreadable = _unreadable(dataset, workers, progress) if decode else None
     counts = {"missing": len(dataset.missing), "unreadable": sum(map(len, (unreadable or {}).values()))}
     faults = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    problems = ([f"{spec.name}: {faults}"] if faults else []) + _label_problems(spec, dataset)
-    return DataReport(spec, dataset, unreadable, "; ".join(problems))
+    told = [f"{spec.name}: {faults}"] if faults else []
+    refusal = _refusal(spec, dataset)
+    return DataReport(spec, dataset, unreadable, "; ".join([*told, refusal] if refusal else told))
 
 
-def _label_problems(spec: TaskSpec, dataset: Dataset) -> list[str]:
-    """What a run would refuse: a label that occurs and is not listed, as in a copy whose list of classes is cut off."""
+def _refusal(spec: TaskSpec, dataset: Dataset) -> str:
+    """Why a run would not take a copy: a label that the task does not list, a class too few for its names."""
     try:
-        if spec.kind is not Kind.RETRIEVAL:
-            labels_of(spec, dataset)
+        bind(spec, dataset, protocol=None, prompts=None, limit=None)
     except IbenchError as error:
-        return [str(error)]
-    return []
+        return str(error)
+    return ""
 
 
 def _unreadable(dataset: Dataset, workers: int, progress: Progress) -> dict[Modality, dict[str, str]]:

@@ -105,7 +105,7 @@ def test_data_commands(ibench: RunIbench, tmp_path: Path) -> None:
     refused(ibench("data", "fake", "esc50", "--out", "real"), "is not empty", "FAKE-DATA.txt")
     none = ibench("data", "check", "esc50", "--data-root", "real")
     assert none.returncode == 2
-    assert "none found" in none.stdout
+    assert "none that can be read" in none.stdout
     assert "github.com/karolpiczak/ESC-50" in none.stderr
 
 
@@ -120,6 +120,9 @@ def test_a_label_the_task_does_not_list(ibench: RunIbench, toy: Toy, colours: Pa
     refused(
         ibench("run", "--task", colours, "--ckpt", toy("oracle")), "blue/blue 0.png", "label 'blue'", "does not list"
     )
+    checked = ibench("data", "check", colours, "--workers", 0)  # what a run refuses is no whole copy
+    assert checked.returncode == 2
+    assert "label 'blue', which the task does not list" in checked.stderr
 
 
 def test_a_label_listed_twice(ibench: RunIbench, colours: Path) -> None:

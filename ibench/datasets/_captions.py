@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from pydantic import BaseModel
+
+from ibench.datasets._jsonfile import read_json
 from ibench.datasets.base import Dataset, Item, inside, text_item
 from ibench.errors import IbenchError
 from ibench.media.image import read_image
@@ -16,6 +17,35 @@ from ibench.tasks import TaskSpec
 
 Captions = Mapping[str, Sequence[str]]
 """File name of a picture → its captions, as they are written."""
+
+
+class _Sentence(BaseModel):
+    raw: str
+
+
+class _KarpathyPicture(BaseModel):
+    filename: str
+    split: str
+    sentences: list[_Sentence]
+
+
+class _Karpathy(BaseModel):
+    images: list[_KarpathyPicture]
+
+
+class _CocoPicture(BaseModel):
+    id: int
+    file_name: str
+
+
+class _CocoCaption(BaseModel):
+    image_id: int
+    caption: str
+
+
+class _Coco(BaseModel):
+    images: list[_CocoPicture]
+    annotations: list[_CocoCaption]
 
 
 def captioned(spec: TaskSpec, folder: Path, captions: Captions, copy: str) -> Dataset:
@@ -35,35 +65,21 @@ def captioned(spec: TaskSpec, folder: Path, captions: Captions, copy: str) -> Da
 
 
 def karpathy_json(table: Path, split: str) -> Captions:
-    """The pictures of a split in Karpathy's own file: ``{images: [{filename, split, sentences: [{raw}]}]}``."""
-    found = {
-        str(picture["filename"]): [str(sentence["raw"]) for sentence in picture["sentences"]]
-        for picture in _rows(table, "images", ("filename", "split", "sentences"))
-        if picture["split"] == split
-    }
+    """The pictures of a split in Karpathy's own file."""
+    pictures = read_json(table, _Karpathy).images
+    found = {one.filename: [sentence.raw for sentence in one.sentences] for one in pictures if one.split == split}
     if not found:
         raise IbenchError(f"{table}: no picture of split '{split}'; known: test, val, train")
     return found
 
 
 def coco_json(table: Path) -> Captions:
-    """COCO's caption format: ``{images: [{id, file_name}], annotations: [{image_id, caption}]}``."""
-    names = {row["id"]: str(row["file_name"]).rpartition("/")[2] for row in _rows(table, "images", ("id", "file_name"))}
+    """The pictures of a file in COCO's caption format."""
+    coco = read_json(table, _Coco)
+    names = {picture.id: picture.file_name.rpartition("/")[2] for picture in coco.images}
     captions: dict[str, list[str]] = {name: [] for name in names.values()}
-    for row in _rows(table, "annotations", ("image_id", "caption")):
-        if row["image_id"] not in names:
-            raise IbenchError(f"{table}: a caption of picture {row['image_id']}, which is not among its images")
-        captions[names[row["image_id"]]].append(str(row["caption"]))
+    for row in coco.annotations:
+        if row.image_id not in names:
+            raise IbenchError(f"{table}: a caption of picture {row.image_id}, which is not among its images")
+        captions[names[row.image_id]].append(row.caption)
     return captions
-
-
-def _rows(table: Path, key: str, fields: Sequence[str]) -> list[dict[str, Any]]:
-    try:
-        rows = json.loads(table.read_text(encoding="utf-8"))[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IbenchError(f"{table}: expected JSON with a list '{key}' ({type(error).__name__}: {error})") from error
-    for number, row in enumerate(rows):
-        absent = [field for field in fields if not isinstance(row, dict) or field not in row]
-        if absent:
-            raise IbenchError(f"{table}: entry {number} of '{key}' lacks {', '.join(absent)}")
-    return list(rows)

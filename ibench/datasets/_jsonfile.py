@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
     """
     try:
         refuse_huge(path)
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     except OSError as error:
         raise IbenchError(f"{path}: cannot be read ({error.strerror}); is the data set complete?") from error
     except ValidationError as error:

@@ -35,7 +35,15 @@ _DEEPEST = 8
 
 
 def v5_list(file: Path, name: str) -> list[Any]:
-    """A vector of numbers, or a cell array of strings, of a MATLAB file of version 5 to 7, as a flat list.
+    """A vector of numbers, or a cell array of strings, as a flat list; see `v5_array`."""
+    return [
+        cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell
+        for cell in v5_array(file, name).ravel().tolist()
+    ]
+
+
+def v5_array(file: Path, name: str) -> NDArray[Any]:
+    """A variable of a MATLAB file of version 5 to 7: of numbers, or of objects for cells and the fields of structs.
 
     Nothing is run: scipy makes arrays of it. Raises IbenchError for a file that is absent, damaged or of another
     version, that lacks the variable, that claims more than a million entries, or has more than 64 MiB, unpacked or
@@ -48,14 +56,12 @@ def v5_list(file: Path, name: str) -> list[Any]:
             raise IbenchError(f"{file}: no variable '{name}'; it has {', '.join(shapes) or 'none'}")
         if math.prod(shapes[name]) > MOST_ENTRIES:
             raise IbenchError(f"{file}: '{name}' claims {shapes[name]} entries, the limit is {MOST_ENTRIES:,}")
-        values = loadmat(io.BytesIO(data), variable_names=[name])[name]
+        values: NDArray[Any] = loadmat(io.BytesIO(data), variable_names=[name])[name]
+        return values
     except OSError as error:
         raise IbenchError(f"{file}: cannot be read ({error.strerror or error})") from error
     except _DAMAGED as error:
         raise IbenchError(f"{file}: cannot be read as a MATLAB file ({error}); fetch it again") from error
-    return [
-        cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in values.ravel().tolist()
-    ]
 
 
 def _well_formed(file: Path) -> bytes:

@@ -58,7 +58,9 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read_plain_pickle(file: Path, most_bytes: int) -> dict[str, Any]:
-    """A pickled dict of text, numbers, lists and uint8 arrays, from Python 2 or 3; keys and texts as ``str``.
+    """A pickled dict of text, numbers, lists and uint8 arrays, from Python 2 or 3.
+
+    Keys and texts are ``str``, also where Python 3 has pickled them as bytes again (`encoding="bytes"`).
 
     Raises IbenchError for a file larger than ``most_bytes``, that is absent or damaged, holds something else than
     a dict, or names anything but what numpy's arrays of bytes need; stand-ins take the place of those.
@@ -77,4 +79,14 @@ def read_plain_pickle(file: Path, most_bytes: int) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise IbenchError(f"{file}: expected a pickled dict, found {type(value).__name__}")
-    return {str(key): part.values if isinstance(part, _Array) else part for key, part in value.items()}
+    return {str(_as_text(key)): _plain(part) for key, part in value.items()}
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, _Array):
+        return part.values
+    return [_as_text(one) for one in part] if isinstance(part, list) else _as_text(part)
+
+
+def _as_text(one: Any) -> Any:
+    return one.decode("latin1") if isinstance(one, bytes) else one

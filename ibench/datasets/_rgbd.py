@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ibench.datasets.base import Dataset, Item
+from ibench.datasets.base import Dataset, Item, shown
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.media.depth import read_sun_rgbd
 from ibench.media.image import read_image
@@ -99,7 +99,7 @@ def _read_depth(file: Path, intrinsics: str, baseline: float) -> DepthMap:
 
 
 def _only_file(folder: Path, suffix: str) -> Path | None:
-    files = sorted(file for file in folder.glob(f"*{suffix}") if not file.name.startswith("."))
+    files = shown(folder, f"*{suffix}")
     if len(files) > 1:
         raise IbenchError(f"{folder}: {len(files)} {suffix} files where one is expected; remove what does not belong")
     return files[0] if files else None

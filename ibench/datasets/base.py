@@ -114,6 +114,11 @@ def inside(root: Path, relative: str, where: str) -> Path:
     return root / relative
 
 
+def shown(folder: Path, pattern: str) -> list[Path]:
+    """What matches in a folder, sorted; hidden entries are none, as archives of macOS hold a ``._x.png`` to x.png."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def digests_of(files: Sequence[Path]) -> list[str]:
     """SHA-256 of each file's bytes, remembered. Raises IbenchError for a file that cannot be read."""
     try:

@@ -30,7 +30,7 @@ def _lines(table: Path) -> Captions:
     """Lines ``1007129816.jpg,The man …`` below a header; commas in a caption are not always quoted."""
     captions: dict[str, list[str]] = {}
     try:
-        lines = table.read_text(encoding="utf-8").splitlines()
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise IbenchError(f"{table}: cannot be read ({error})") from error
     for number, line in enumerate(lines, 1):

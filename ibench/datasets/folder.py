@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder
+from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder, shown
 from ibench.errors import IbenchError
 from ibench.tasks import TaskSpec
 
@@ -29,8 +29,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    shown = (path for path in folder.rglob("*") if not path.name.startswith("."))  # archives of macOS hold ._x.wav
-    return sorted(path for path in shown if path.suffix.lower() in suffixes and path.is_file())
+    return [path for path in shown(folder, "**/*") if path.suffix.lower() in suffixes and path.is_file()]
 
 
 def _item(spec: TaskSpec, root: Path, label: str, file: Path) -> Item:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from ibench.datasets._matlab import v5_array
 from ibench.datasets.base import Dataset, Item, inside
 from ibench.errors import IbenchError
 from ibench.media.image import read_image
@@ -21,7 +22,6 @@ from ibench.tasks import TaskSpec
 _PLACES = ("val", "ILSVRC/Data/CLS-LOC/val")
 MARKER = _PLACES
 _WNID = re.compile(r"n\d{8}")
-_MOST_BYTES = 16 << 20  # meta.mat has some 50 kB
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:
@@ -51,14 +51,14 @@ def _kaggle(root: Path) -> tuple[list[str], Mapping[str, str]] | None:
     if not table.is_file():
         return None
     try:
-        with table.open(encoding="utf-8", newline="") as file:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             class_of = {
                 f"{row['ImageId']}.JPEG": row["PredictionString"].split(maxsplit=1)[0] for row in csv.DictReader(file)
             }
     except (KeyError, AttributeError, IndexError, ValueError, csv.Error) as error:
         raise IbenchError(f"{table}: expected columns ImageId and PredictionString, filled in every row") from error
     mapping = root / "LOC_synset_mapping.txt"  # "n01440764 tench, Tinca tinca"
-    lines = mapping.read_text(encoding="utf-8").splitlines() if mapping.is_file() else class_of.values()
+    lines = mapping.read_text(encoding="utf-8-sig").splitlines() if mapping.is_file() else class_of.values()
     return sorted({line.split(maxsplit=1)[0] for line in lines if line.strip()}), _of_wnids(class_of, table)
 
 
@@ -72,7 +72,7 @@ def _devkit(root: Path) -> tuple[list[str], Mapping[str, str]] | None:
         return None
     wnid_of = _wnids_by_kit_id(meta)
     try:
-        lines = truth.read_text(encoding="utf-8").split()
+        lines = truth.read_text(encoding="utf-8-sig").split()
         named = ((f"ILSVRC2012_val_{number:08d}.JPEG", wnid_of[int(line)]) for number, line in enumerate(lines, 1))
         return sorted(wnid_of.values()), _of_wnids(dict(named), truth)
     except (ValueError, KeyError) as error:
@@ -81,16 +81,11 @@ def _devkit(root: Path) -> tuple[list[str], Mapping[str, str]] | None:
 
 def _wnids_by_kit_id(meta: Path) -> dict[int, str]:
     """The kit's id → WordNet id of the classes of the challenge, the synsets without children."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    if meta.stat().st_size > _MOST_BYTES:
-        raise IbenchError(f"{meta}: larger than {_MOST_BYTES >> 20} MB, which the development kit's is not")
+    synsets = v5_array(meta, "synsets").ravel()
     try:
-        synsets = loadmat(meta, squeeze_me=True, variable_names=["synsets"])["synsets"]
         rows = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], synsets["num_children"], strict=True)
-        return {int(number): str(wnid) for number, wnid, children in rows if int(children) == 0}
-    except (MatReadError, OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
+        return {number.item(): str(wnid.item()) for number, wnid, children in rows if children.item() == 0}
+    except (ValueError, AttributeError, IndexError, TypeError) as error:
         raise IbenchError(f"{meta}: not the development kit's table of synsets ({error})") from error
 
 

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException, ElementTree
 
 from ibench.datasets._boxes import Box, crop
-from ibench.datasets.base import Dataset, Item
+from ibench.datasets.base import Dataset, Item, shown
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.media.image import image_size, read_image
 from ibench.modalities import Modality
@@ -36,7 +36,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     """
     if unknown := {spec.query, *([spec.target] if spec.kind is Kind.RETRIEVAL else [])} - set(_FOLDERS):
         raise IbenchError(f"{spec.name}: LLVIP has thermal and image, not {', '.join(sorted(unknown))}")
-    names = sorted({file.name for folder in _FOLDERS.values() for file in (root / folder).glob("*.jpg")})
+    names = sorted({file.name for folder in _FOLDERS.values() for file in shown(root / folder, "*.jpg")})
     if not names:
         raise IbenchError(f"{spec.name}: no jpg in {root / MARKER}, nor in visible/test; get LLVIP again")
     return _pairs(spec, root, names) if spec.kind is Kind.RETRIEVAL else _boxes(spec, root, names)

@@ -23,7 +23,7 @@ from PIL import Image
 
 from ibench.datasets._matlab import array, hdf5, page, strings, v5_list
 from ibench.datasets._rgbd import Frame, Source, dataset, image_source, scene_name, sun_rgbd_frame
-from ibench.datasets.base import Dataset
+from ibench.datasets.base import Dataset, shown
 from ibench.errors import IbenchError
 from ibench.media.depth import read_millimetres
 from ibench.modalities import DepthMap, Modality
@@ -93,7 +93,7 @@ def _in_sun_rgbd(spec: TaskSpec, root: Path, folder: Path) -> Dataset:
 
 def _nicr(spec: TaskSpec, root: Path, labels: Path) -> Dataset:
     test = labels.parent
-    scenes = {file.stem: scene_name(file) for file in sorted(labels.glob("*.txt"))}
+    scenes = {file.stem: scene_name(file) for file in shown(labels, "*.txt")}
     frames = (
         Frame(
             id=stem,
@@ -112,11 +112,11 @@ def _languagebind(spec: TaskSpec, root: Path, marker: Path) -> Dataset:
     val = marker.parent
     if Modality.IMAGE in (spec.query, spec.target):
         raise IbenchError(f"{spec.name}: LanguageBind's copy in {val} has no images; get {spec.dataset.source}")
-    folders = sorted(folder for folder in val.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = [folder for folder in shown(val, "*") if folder.is_dir()]
     frames = (
         Frame(f"{folder.name}/{file.name}", _label(folder.name), _millimetres(file), None)
         for folder in folders
-        for file in sorted(folder.glob("*.png"))
+        for file in shown(folder, "*.png")
     )
     return dataset(spec, frames, (), copy="LanguageBind's folders")
 

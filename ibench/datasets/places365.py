@@ -48,7 +48,7 @@ def _numbered(table: Path) -> dict[str, int]:
     """The lines ``<name> <number>`` of a list; a category begins with a slash and its initial."""
     rows: dict[str, int] = {}
     try:
-        lines = table.read_text(encoding="utf-8").splitlines()
+        lines = table.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise IbenchError(f"{table}: cannot be read; unpack filelist_places365-standard.tar there ({error})") from error
     for line, text in enumerate(lines, 1):

@@ -78,7 +78,7 @@ def data_table(report: DataReport) -> str:
     spec, dataset = report.spec, report.dataset
     about = [
         ["task", f"{spec.name}: {spec.title}" if spec.title else spec.name],
-        ["copy", f"{dataset.copy}{' (fake data)' if dataset.fake else ''}" if dataset else "none found"],
+        ["copy", f"{dataset.copy}{' (fake data)' if dataset.fake else ''}" if dataset else "none that can be read"],
         ["licence", spec.dataset.licence],
         ["source", spec.dataset.source],
     ]

@@ -145,10 +145,13 @@ def test_a_missing_picture_leaves_its_captions_unasked(coco: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "expected JSON with a list 'images'"),
-        ("[]", "expected JSON with a list 'images'"),
-        ('{"images": [{"id": 1}], "annotations": []}', "entry 0 of 'images' lacks file_name"),
-        ('{"images": [], "annotations": ["a"]}', "entry 0 of 'annotations' lacks image_id, caption"),
+        ("{", "Invalid JSON"),
+        ("[" * 100_000, "Invalid JSON: recursion limit"),
+        ("[]", r"karpathy\.json: Input should be an object"),
+        ('{"images": 3, "annotations": []}', "images: Input should be a valid array"),
+        ('{"images": [{"id": [1], "file_name": "a.jpg"}], "annotations": []}', r"images\.0\.id: Input should be"),
+        ('{"images": [{"id": 1}], "annotations": []}', r"images\.0\.file_name: Field required"),
+        ('{"images": [], "annotations": ["a"]}', r"annotations\.0: Input should be an object"),
         ('{"images": [], "annotations": [{"image_id": 1, "caption": ""}]}', "picture 1, which is not among"),
         ('{"images": [{"id": 1, "file_name": ".."}], "annotations": []}', "leaves the data root"),
     ],
@@ -157,6 +160,21 @@ def test_unfit_json_is_refused(coco: Path, content: str, message: str) -> None:
     (coco / "coco_test_karpathy.json").write_text(content)
     with pytest.raises(IbenchError, match=message):
         open_dataset(load_task("coco_retrieval"), coco)
+
+
+def test_sentences_that_are_no_objects_are_refused(flickr: Path) -> None:
+    pictures = [{"filename": "1000.jpg", "split": "test", "sentences": ["A man."]}]
+    (flickr / "dataset_flickr30k.json").write_text(json.dumps({"images": pictures}))
+    with pytest.raises(IbenchError, match=r"images\.0\.sentences\.0: Input should be an object"):
+        open_dataset(load_task("flickr30k_retrieval"), flickr)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(coco: Path, flickr: Path) -> None:
+    """Editors on Windows put one before the first line."""
+    (coco / "coco_test_karpathy.json").write_text(json.dumps(coco_format(COCO)), encoding="utf-8-sig")
+    assert set(captions_of(open_dataset(load_task("coco_retrieval"), coco))) == set(COCO)
+    (flickr / "flickr30k_test_karpathy.txt").write_text("1000.jpg,A man.\n", encoding="utf-8-sig")
+    assert set(captions_of(open_dataset(load_task("flickr30k_retrieval"), flickr))) == {"1000.jpg"}
 
 
 def test_unfit_lines_are_refused(flickr: Path) -> None:

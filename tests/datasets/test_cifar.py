@@ -69,6 +69,14 @@ def test_the_classes_are_named_as_each_protocol_says(tmp_path: Path) -> None:
     assert bind(spec, data, "mteb", None, None).texts[1] == ("a photo of a aquarium_fish.",)
 
 
+def test_keys_and_names_as_bytes(ten: Path) -> None:
+    """As Python 3 writes again what it has read with ``encoding="bytes"``."""
+    before = open_dataset(load_task("cifar10"), ten.parent).fingerprint()
+    write(ten / "test_batch", {b"data": pixels(), b"labels": [2, 0, 0, 1]})
+    write(ten / "batches.meta", {b"label_names": [name.encode() for name in NAMES]})
+    assert open_dataset(load_task("cifar10"), ten.parent).fingerprint() == before
+
+
 def test_coarse_labels_are_a_column_away(tmp_path: Path) -> None:
     spec = load_task("cifar100")
     write_fake(spec, tmp_path)

@@ -155,6 +155,17 @@ def test_nyu_depth_and_its_image_match(tmp_path: Path, layout: str) -> None:
             np.testing.assert_array_equal(seen, pixels(number))
 
 
+@pytest.mark.parametrize("layout", ["sun_rgbd", "nicr", "languagebind"])
+def test_hidden_files_are_no_frames(tmp_path: Path, layout: str) -> None:
+    """Archives made on macOS hold a ._x.png of metadata beside each file."""
+    LAYOUTS[layout](tmp_path)
+    before = open_dataset(load_task("nyu_depth"), tmp_path).fingerprint()
+    for file in [file for file in tmp_path.rglob("*") if file.suffix in (".png", ".jpg", ".txt")]:
+        file.with_name(f"._{file.name}").write_bytes(b"Mac OS X")
+    after = open_dataset(load_task("nyu_depth"), tmp_path)
+    assert (after.fingerprint(), after.missing) == (before, ())
+
+
 def test_frames_of_one_place_are_a_cluster(tmp_path: Path) -> None:
     data = open_dataset(load_task("nyu_depth"), write_authors_file(tmp_path))
     assert [(item.id, item.cluster) for item in data.items[Modality.DEPTH]] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,9 +121,29 @@ def test_a_kit_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     truth.write_text("1\nnone\n")
     with pytest.raises(IbenchError, match="none"):
         open_dataset(load_task("imagenet1k"), tmp_path)
-    (data / "meta.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    savemat(data / "meta.mat", {"synsets": np.array([1, 2])})
     with pytest.raises(IbenchError, match="not the development kit's table"):
         open_dataset(load_task("imagenet1k"), tmp_path)
+
+
+def test_a_forged_kit_is_refused_before_scipy_sees_it(tmp_path: Path) -> None:
+    """An unknown type code makes scipy look behind the end of its table, which ends the process."""
+    flat_with_kit(tmp_path)
+    meta = tmp_path / "imagenet" / "ILSVRC2012_devkit_t12" / "data" / "meta.mat"
+    whole = meta.read_bytes()
+    wnid = whole.index(KIT_ORDER[0].encode())
+    meta.write_bytes(whole[: wnid - 8] + struct.pack("<I", 0xBE10) + whole[wnid - 4 :])
+    with pytest.raises(IbenchError, match=r"meta\.mat: cannot be read as a MATLAB file \(type 48656"):
+        open_dataset(load_task("imagenet1k"), tmp_path)
+
+
+def test_lists_with_a_byte_order_mark(tmp_path: Path) -> None:
+    for layout, name in ((flat_with_kit, "ILSVRC2012_validation_ground_truth.txt"), (kaggle, "LOC_val_solution.csv")):
+        layout(tmp_path / layout.__name__)
+        before = open_dataset(load_task("imagenet1k"), tmp_path / layout.__name__).fingerprint()
+        (table,) = (tmp_path / layout.__name__).rglob(name)
+        table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+        assert open_dataset(load_task("imagenet1k"), tmp_path / layout.__name__).fingerprint() == before
 
 
 @pytest.mark.parametrize("row", ["ILSVRC2012_val_00000001,../../elsewhere 1 2 3 4", "ILSVRC2012_val_00000001,tench"])

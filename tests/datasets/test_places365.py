@@ -70,6 +70,16 @@ def test_absent_parts_are_named(places: Path) -> None:
         open_dataset(of_split(None), places)
 
 
+def test_marks_of_other_editors_are_no_part_of_the_lists(places: Path) -> None:
+    """A byte order mark before the first line, carriage returns, an empty line at the end."""
+    before = open_dataset(of_split(None), places)
+    for name in ("categories_places365.txt", "places365_val.txt"):
+        file = places / name
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    after = open_dataset(of_split(None), places)
+    assert (after.fingerprint(), after.missing) == (before.fingerprint(), before.missing)
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [

@@ -197,6 +197,16 @@ def test_edges_that_are_no_numbers(llvip: Path) -> None:
             read(llvip)
 
 
+@pytest.mark.parametrize("task", ["llvip", "llvip_image"])
+def test_hidden_files_are_no_pictures(llvip: Path, task: str) -> None:
+    """Archives made on macOS hold a ._190001.jpg of metadata beside each picture."""
+    before = read(llvip, task).fingerprint()
+    for camera in ("infrared", "visible"):
+        (llvip / camera / "test" / "._190001.jpg").write_bytes(b"Mac OS X")
+    after = read(llvip, task)
+    assert (after.fingerprint(), after.missing) == (before, ())
+
+
 def test_pairs_of_whole_pictures(llvip: Path) -> None:
     (llvip / "visible" / "test" / "190002.jpg").unlink()
     data = read(llvip, "llvip_image")
