@@ -26,8 +26,11 @@ def name_scores(queries: Vectors, names: Vectors, names_of: Sequence[Sequence[in
     "other" of NYU-D (arXiv 2305.05665, appendix A).
     """
     single = all(len(rows) == 1 for rows in names_of)
+    in_order = [tuple(rows) for rows in names_of] == [(row,) for row in range(len(names))]
     for chunk, scores in similarity_rows(queries, names):
-        if single:
-            yield chunk, scores[:, [rows[0] for rows in names_of]]
+        if in_order:
+            yield chunk, scores
+        elif single:
+            yield chunk, scores.take([rows[0] for rows in names_of], axis=1)
         else:
             yield chunk, np.stack([scores[:, list(rows)].max(axis=1) for rows in names_of], axis=1)

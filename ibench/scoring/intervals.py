@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 RESAMPLES = 1000
+_DRAWN_AT_ONCE = 16  # scipy holds the indices of all draws, and of the whole jackknife, unless told otherwise
 _BCA_LIMIT = 5000  # the jackknife of BCa costs one evaluation per cluster; beyond this the percentiles agree
 
 
@@ -67,6 +68,7 @@ def bootstrap(statistic: Callable[[NDArray[np.float64]], float], clusters: Seque
             resampled,
             vectorized=False,
             n_resamples=RESAMPLES,
+            batch=_DRAWN_AT_ONCE,
             method=method,
             rng=np.random.default_rng(seed),
         ).confidence_interval

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,24 +59,44 @@ class RankedScores:
     """Scores [n, classes] sorted once per class, so that AP under other sample weights needs no sorting."""
 
     def __init__(self, scores: Vectors, positive: NDArray[np.bool_]) -> None:
-        self._order = np.argsort(-scores, axis=0, kind="stable")
-        ordered = np.take_along_axis(scores, self._order, axis=0)
-        self._positive = np.take_along_axis(positive, self._order, axis=0)
-        # a sample counts at the last rank of its tie: one threshold admits all equal scores
-        last = np.ones(scores.shape, bool)
-        last[:-1] = ordered[1:] != ordered[:-1]
-        ranks = np.where(last, np.arange(len(scores))[:, None], len(scores))
-        self._threshold = np.minimum.accumulate(ranks[::-1], axis=0)[::-1]
+        columns = (np.ascontiguousarray(table.T) for table in (scores, positive))
+        self._rankings = [_Ranking.of(*column) for column in zip(*columns, strict=True)]
 
     def average_precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """AP per class, [classes], NaN for one without a positive: sum of precision times the step in recall.
 
         The definition of scikit-learn's average_precision_score, with sample weights.
         """
-        weight = weights[self._order]
-        hits = weight * self._positive
-        admitted = np.cumsum(weight, axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            precision = np.nan_to_num(np.cumsum(hits, axis=0) / admitted)
-            at_threshold = np.take_along_axis(precision, self._threshold, axis=0)
-            return np.asarray((hits * at_threshold).sum(axis=0) / hits.sum(axis=0))
+        return np.array([ranking.average_precision(weights) for ranking in self._rankings])
+
+
+class _Ranking(NamedTuple):
+    """The samples of one class, best first. Equal scores share one threshold, which admits all of them or none."""
+
+    order: NDArray[np.intp]
+    """All samples [n]."""
+    positives: NDArray[np.intp]
+    """Those that are positive [p]."""
+    admitted: NDArray[np.intp]
+    """How many samples the threshold of each positive admits [p]."""
+    found: NDArray[np.intp]
+    """How many of them are positive [p]."""
+
+    @classmethod
+    def of(cls, scores: Vectors, positive: NDArray[np.bool_]) -> _Ranking:
+        order = np.argsort(-scores)
+        positives = order[positive[order]]
+        admitted, found = (
+            np.searchsorted(-scores[ranked], -scores[positives], side="right") for ranked in (order, positives)
+        )
+        return cls(order, positives, admitted, found)
+
+    def average_precision(self, weights: NDArray[np.float64]) -> float:
+        total = weights[self.positives].sum()
+        if total == 0:
+            return np.nan
+        admitted = np.cumsum(weights[self.order])[self.admitted - 1]
+        hits = weights[self.positives]
+        drawn = hits > 0  # the others add nothing, and may stand at a threshold that admits no weight
+        precision = np.cumsum(hits)[self.found - 1][drawn] / admitted[drawn]
+        return float(hits[drawn] @ precision / total)

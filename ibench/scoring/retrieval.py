@@ -29,9 +29,9 @@ def score(
     correct, relevant (how many items are), cluster.
 
     A gallery item is relevant to a query of the same group; a query counts as found within k when any relevant item
-    is. Exact over the whole gallery, in chunks. Queries that have no relevant item are left out.
+    is. Exact: ranks are counted over the whole gallery, in chunks. Queries that have no relevant item are left out.
     """
-    _, codes = np.unique([*query_groups, *gallery_groups], return_inverse=True)
+    codes, _ = pd.factorize(pd.Series([*query_groups, *gallery_groups], dtype=object))
     query_codes, gallery_codes = codes[: len(queries)], codes[len(queries) :]
     relevant = np.bincount(gallery_codes, minlength=codes.max() + 1)[query_codes]
     asked = np.flatnonzero(relevant > 0).tolist()
@@ -50,7 +50,8 @@ def score(
     )
     own = list(samples["cluster"])
     metrics = {f"recall@{k}": proportion(rank <= k, own, seed) for k in _AT}
-    metrics["median_rank"] = bootstrap(lambda weights: _weighted_median(rank, weights), own, seed)
+    order = np.argsort(rank)
+    metrics["median_rank"] = bootstrap(lambda weights: _weighted_median(rank[order], weights[order]), own, seed)
     return metrics, samples
 
 
@@ -77,21 +78,24 @@ def _ranks(
     rank = np.empty(len(queries), np.int64)
     first = np.empty(len(queries), np.intp)
     best = np.empty(len(queries), np.float32)
-    for rows, scores in similarity_rows(queries, gallery):
-        relevant = query_codes[rows, None] == gallery_codes[None, :]
-        own = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
-        ahead = (scores >= own) & ~relevant
-        rank[rows] = 1 + ahead.sum(axis=1)
-        best[rows] = scores.max(axis=1)
-        # of equal scores the irrelevant one stands first, as in the rank
-        top = scores == best[rows, None]
-        first[rows] = np.where((top & ~relevant).any(axis=1), (top & ~relevant).argmax(axis=1), top.argmax(axis=1))
+    by_group = np.argsort(gallery_codes, kind="stable")
+    begin, end = (np.searchsorted(gallery_codes[by_group], query_codes, side) for side in ("left", "right"))
+    for rows, chunk in similarity_rows(queries, gallery):
+        # row by row: numpy counts and compares a contiguous row several times as fast as along an axis
+        for query, scores in enumerate(chunk, start=rows.start):
+            relevant = by_group[begin[query] : end[query]]
+            own = scores[relevant]
+            scores[relevant] = -np.inf
+            rival = scores.argmax()
+            rank[query] = 1 + np.count_nonzero(scores >= own.max())
+            # of equal scores the irrelevant one stands first
+            first[query] = rival if rank[query] > 1 else relevant[own.argmax()]
+            best[query] = max(scores[rival], own.max())
     return rank, first, best
 
 
 def _weighted_median(values: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
-    """The median of values repeated ``weights`` times: the mean of the two middle ones when their number is even."""
-    order = np.argsort(values, kind="stable")
-    upto = np.cumsum(weights[order])
+    """The median of sorted values repeated ``weights`` times: the mean of the two middle ones of an even number."""
+    upto = np.cumsum(weights)
     low, high = np.searchsorted(upto, [(upto[-1] - 1) / 2, upto[-1] / 2], side="right")
-    return float(values[order][low] + values[order][min(high, len(values) - 1)]) / 2
+    return float(values[low] + values[min(high, len(values) - 1)]) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,13 @@ from ibench.errors import IbenchError
 
 Vectors = NDArray[np.float32]
 
-_CHUNK_CELLS = 1 << 26  # scores held at once: 256 MiB of float32, whatever the gallery
+_CHUNK_CELLS = 1 << 25  # scores held at once: 128 MiB of float32, whatever the gallery
+_CHUNK_ROWS = 4096  # more of them multiply no faster, and what is made of their scores leaves the cache
 
 
 def similarity_rows(queries: Vectors, gallery: Vectors) -> Iterator[tuple[slice, Vectors]]:
-    """Scores [rows, gallery] of consecutive slices of the queries; unit vectors in, cosines out.
+    """Scores [rows, gallery] of consecutive slices of the queries, the caller's to overwrite; unit vectors in, cosines
+    out.
 
     Equal gallery vectors are scored once: a matrix product may round two equal columns differently, by where they
     stand, and a tie would then be decided by chance. Raises IbenchError when the two have different sizes.
@@ -26,16 +29,19 @@ def similarity_rows(queries: Vectors, gallery: Vectors) -> Iterator[tuple[slice,
             "compared with; a joint-embedding encoder gives the same for all modalities"
         )
     distinct, position = _distinct_rows(gallery)
-    rows = max(1, _CHUNK_CELLS // len(gallery))
+    rows = min(max(1, _CHUNK_CELLS // len(gallery)), _CHUNK_ROWS)
     for start in range(0, len(queries), rows):
         chunk = slice(start, min(start + rows, len(queries)))
         scores = queries[chunk] @ distinct.T
-        yield chunk, scores if len(distinct) == len(gallery) else scores[:, position]
+        yield chunk, scores if len(distinct) == len(gallery) else scores.take(position, axis=1)
 
 
 def _distinct_rows(vectors: Vectors) -> tuple[Vectors, NDArray[np.intp]]:
-    """The rows that differ, and for each row which of them it is."""
+    """The rows that differ, and for each row which of them it is; told apart by digests, which are small."""
     first: dict[bytes, int] = {}
-    position = np.array([first.setdefault(row.tobytes(), len(first)) for row in vectors], dtype=np.intp)
+    digests = (blake2b(row.tobytes(), digest_size=16).digest() for row in vectors)
+    position = np.array([first.setdefault(digest, len(first)) for digest in digests], dtype=np.intp)
+    if len(first) == len(vectors):
+        return vectors, position
     _, keep = np.unique(position, return_index=True)
     return vectors[keep], position
