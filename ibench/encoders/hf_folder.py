@@ -14,6 +14,7 @@ from typing import Any
 import huggingface_hub.constants
 import torch
 import transformers
+from PIL import Image
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
@@ -50,6 +51,18 @@ class TowersEncoder:
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
         """Batch [n, ...] of views → float32 [n, dim], unit rows."""
         return unit_rows(self.towers[modality](batch.to(self.device)))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """RGB at 8 bits, what is transparent laid on white: as transformers' own processors convert (release 5.23).
+
+    Done here, so that a release that converts in another way gives the same embeddings, and for the processors that
+    do not convert at all.
+    """
+    if "A" not in image.getbands() and image.info.get("transparency") is None:
+        return image.convert("RGB")
+    clear = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
-from ibench.encoders.hf_folder import load_whole, opening, refuse_foreign, refuse_lacking_tokenizer
+from ibench.encoders.hf_folder import as_rgb, load_whole, opening, refuse_foreign, refuse_lacking_tokenizer
 from ibench.encoders.source import Family, Opening, Source, read_json
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import Modality
@@ -56,12 +56,12 @@ class TextBytes:
 
 @dataclass(frozen=True)
 class ModelPixels:
-    """PIL image → float32 [1, 3, H, W] by the model's own image processor, as RGB."""
+    """PIL image → float32 [1, 3, H, W] by the model's own image processor, as RGB on white."""
 
     processor: Any
 
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels: Tensor = self.processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"]
+        pixels: Tensor = self.processor(images=as_rgb(image), return_tensors="pt")["pixel_values"]
         return pixels
 
 

@@ -15,6 +15,7 @@ from ibench.encoders.folder_weights import files_read
 from ibench.encoders.hf_folder import (
     Tokenize,
     TowersEncoder,
+    as_rgb,
     load_model,
     load_processor,
     load_tokenizer,
@@ -69,10 +70,10 @@ class Pixels:
     processor: Any
 
     def __call__(self, raw: RawSample) -> Tensor:
-        return self.processor(images=raw.convert("RGB"), return_tensors="pt")["pixel_values"]  # type: ignore[no-any-return]
+        return self.processor(images=as_rgb(raw), return_tensors="pt")["pixel_values"]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
-        return f"RGB, {settings_of(self.processor)}"
+        return f"RGB on white, {settings_of(self.processor)}"
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,14 @@ class Patches:
     processor: Any
 
     def __call__(self, raw: RawSample) -> Tensor:
-        seen = self.processor(images=raw.convert("RGB"), return_tensors="pt")
+        seen = self.processor(images=as_rgb(raw), return_tensors="pt")
         patches = seen["pixel_values"]
         grid = torch.zeros(1, 1, patches.shape[2])
         grid[0, 0, :2] = torch.as_tensor(seen["spatial_shapes"][0])
         return torch.cat([patches, grid], dim=1)
 
     def __str__(self) -> str:
-        return f"RGB, {settings_of(self.processor)}"
+        return f"RGB on white, {settings_of(self.processor)}"
 
 
 @dataclass(frozen=True)
