@@ -45,10 +45,15 @@ def proportion(hits: NDArray[np.bool_], clusters: Sequence[str], seed: int) -> M
     )
 
 
-def bootstrap(statistic: Callable[[NDArray[np.float64]], float], clusters: Sequence[str], seed: int) -> Metric:
+def bootstrap(
+    statistic: Callable[[NDArray[np.float64]], float], clusters: Sequence[str], seed: int, *, inflated: bool = False
+) -> Metric:
     """Any function of the samples' weights, with a bootstrap over clusters (scipy's BCa, or percentiles if many).
 
-    ``statistic`` gets one weight per sample, how often it was drawn, and returns the metric.
+    ``statistic`` gets one weight per sample, how often it was drawn, and returns the metric. One that is ``inflated``
+    is greater on draws than on the samples because draws repeat samples, by more than it varies where it averages many
+    classes: its interval is the percentiles less the mean excess of the draws (and BCa, which takes the percentiles on
+    the samples' side of the draws, has none left to take). The interval is of a share then, within 0 and 1.
     """
     codes = _codes(clusters)
     units = int(codes.max()) + 1
@@ -57,13 +62,14 @@ def bootstrap(statistic: Callable[[NDArray[np.float64]], float], clusters: Seque
         return statistic(np.bincount(drawn, minlength=units).astype(np.float64)[codes])
 
     value = statistic(np.ones(len(codes)))
-    method = "BCa" if units <= _BCA_LIMIT else "percentile"
-    name = f"{'cluster bootstrap' if units < len(codes) else 'bootstrap'} ({method}, {RESAMPLES} draws)"
+    method = "BCa" if units <= _BCA_LIMIT and not inflated else "percentile"
+    kind = "centred percentile" if inflated else method
+    name = f"{'cluster bootstrap' if units < len(codes) else 'bootstrap'} ({kind}, {RESAMPLES} draws)"
     if units < 2:
         return Metric(value=value, low=value, high=value, n=len(codes), method="one cluster, no interval")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scipy warns when all draws agree; the next line answers that case
-        interval = stats.bootstrap(
+        warnings.simplefilter("ignore")  # scipy warns when BCa has no answer; the lines below have one
+        result = stats.bootstrap(
             (np.arange(units),),
             resampled,
             vectorized=False,
@@ -71,8 +77,14 @@ def bootstrap(statistic: Callable[[NDArray[np.float64]], float], clusters: Seque
             batch=_DRAWN_AT_ONCE,
             method=method,
             rng=np.random.default_rng(seed),
-        ).confidence_interval
-    low, high = (float(end) if np.isfinite(end) else value for end in (interval.low, interval.high))
+        )
+    low, high = (float(end) for end in result.confidence_interval)
+    draws = result.bootstrap_distribution
+    if not np.isfinite([low, high]).all():  # all draws agree, or lie to one side of the value
+        low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+    if inflated:
+        excess = float(np.mean(draws)) - value
+        low, high = max(low - excess, 0.0), min(high - excess, 1.0)
     return Metric(value=value, low=min(low, value), high=max(high, value), n=len(codes), method=name)
 
 

@@ -44,9 +44,12 @@ def score(
             "cluster": list(clusters),
         }
     )
-    return {
-        "mAP": bootstrap(lambda weights: float(np.nanmean(ranked.average_precision(weights))), clusters, seed)
-    }, samples
+
+    def mean(weights: NDArray[np.float64]) -> float:
+        return float(np.nanmean(ranked.average_precision(weights)))
+
+    # inflated: a positive that is drawn twice has itself beside it at its rank
+    return {"mAP": bootstrap(mean, clusters, seed, inflated=True)}, samples
 
 
 def chance(gold: Sequence[Sequence[int]], classes: int) -> float:

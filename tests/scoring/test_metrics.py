@@ -13,7 +13,7 @@ from torchmetrics.retrieval import RetrievalHitRate
 
 from ibench.scoring import classification, multilabel, retrieval
 from ibench.scoring.classifier import class_embeddings
-from ibench.scoring.intervals import bootstrap, proportion
+from ibench.scoring.intervals import Metric, bootstrap, proportion
 
 seeds = st.integers(0, 10_000)
 
@@ -206,6 +206,29 @@ def test_bootstrap_covers_the_truth_at_its_rate() -> None:
         metric = bootstrap(lambda weights, v=values: float(np.average(v, weights=weights)), [""] * 60, seed=draw)
         covered += metric.low <= 1.0 <= metric.high
     assert covered >= 50  # of 60; 95% would be 57, skewed data of this size give about 93%
+
+
+def test_the_interval_of_map_covers_its_mean_over_samples_of_its_size() -> None:
+    def scored(draw: int) -> Metric:
+        rng = np.random.default_rng(draw)
+        positive = rng.random((150, 24)) < 0.04
+        names = np.eye(24, dtype=np.float32)
+        queries = (rng.standard_normal((150, 24)) + positive).astype(np.float32)
+        gold = [np.flatnonzero(row).tolist() for row in positive]
+        ids = [str(row) for row in range(150)]
+        metrics, _ = multilabel.score(queries, names, [[c] for c in range(24)], gold, ids[:24], ids, [""] * 150, seed=0)
+        return metrics["mAP"]
+
+    drawn = [scored(draw) for draw in range(15)]
+    mean = np.mean([metric.value for metric in drawn])
+    assert sum(metric.low <= mean <= metric.high for metric in drawn) >= 13  # 95% would be 14
+    assert all(metric.low < metric.value < metric.high for metric in drawn)
+
+
+def test_draws_to_one_side_of_the_value_are_no_certainty() -> None:
+    metric = bootstrap(lambda weights: float((weights == 0).sum()), [""] * 50, seed=0)
+    assert metric.value == metric.low == 0
+    assert 20 < metric.high < 27  # 50 × 0.364 samples are not drawn on average, with a deviation of 2.2
 
 
 @given(seed=seeds, n=st.integers(1, 30))
