@@ -314,6 +314,23 @@ def test_depth_is_metres_over_ten_clipped() -> None:
     torch.testing.assert_close(unit, expected.expand(3, -1, -1), rtol=0, atol=1e-5)
 
 
+def test_without_a_farthest_depth_each_map_has_its_own() -> None:
+    """``max_depth: 0``, as the released DepthNorm reads it; a map without any depth is all nearest, and finite."""
+    metres = np.linspace(0.0, 4.0, 28 * 28, dtype=np.float32).reshape(28, 28)
+    torch.testing.assert_close(
+        DepthView(28, 0.0)(DepthMap(metres, 500.0, 0.1)), DepthView(28, 4.0)(DepthMap(metres, 500.0, 0.1))
+    )
+    assert torch.isfinite(DepthView(28, 0.0)(DepthMap(np.zeros((28, 28), np.float32), 500.0, 0.1))).all()
+
+
+def test_a_portrait_video_keeps_its_width_and_loses_above_and_below() -> None:
+    video = Frames(8, height=60, width=40)
+    pixels = torch.from_numpy(video.stack).permute(0, 3, 1, 2).float() / 255
+    scaled = F.interpolate(pixels, (42, 28), mode="bilinear", align_corners=False)[..., 7:35, :]
+    mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+    torch.testing.assert_close(VideoFrames(28, 8)(video)[0], (scaled - mean) / std, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(("count", "numbers"), [(100, [0, 14, 28, 42, 56, 70, 84, 99]), (3, [0, 0, 0, 0, 1, 1, 1, 2])])
 def test_video_frames_are_evenly_spread(count: int, numbers: list[int]) -> None:
     video = Frames(count)
@@ -334,6 +351,28 @@ def test_sound_becomes_three_stretches_from_fixed_starts() -> None:
     assert len(energies) == 198  # so 87 starts, 29 in each third
     for colour, start in enumerate((0, 29, 58)):
         torch.testing.assert_close(view[0, 0, colour], energies[start : start + 112].T)
+
+
+@pytest.mark.parametrize("bins", [112, 126])
+@pytest.mark.parametrize("seconds", [0.7, 10.385, 10.4, 25.0])
+def test_a_spectrogram_is_that_of_the_released_steps(bins: int, seconds: float) -> None:
+    """torchaudio's filter bank and the released AudioTransform's steps, its draws fixed to the first of each third."""
+    from torchaudio.compliance.kaldi import fbank
+
+    noise = np.random.default_rng(1).standard_normal((2, round(16_000 * seconds))).astype(np.float32) * 0.1 + 0.05
+    sound = torch.from_numpy(noise) - float(noise.mean())  # the mean over both channels, of which the first is heard
+    mel = fbank(
+        sound, htk_compat=True, sample_frequency=16_000, use_energy=False, window_type="hanning", num_mel_bins=bins,
+        dither=0.0, frame_length=25, frame_shift=10,
+    )  # fmt: skip
+    if len(mel) > 1036:
+        thirds = np.array_split(list(range(len(mel) - 1036 + 1)), 3)
+        cut = [mel[start : start + 1036] for start in (int(third[0]) if len(third) else 0 for third in thirds)]
+    else:
+        cut = [torch.cat([mel] * 200)[:1036]] * 3
+    expected = (torch.stack(cut).transpose(1, 2) + 4.2677393) / (4.5689974 * 2)
+    view = Spectrogram(16_000, bins, 1036, -4.2677393, 4.5689974)(Waveform(noise, 16_000))
+    torch.testing.assert_close(view[0, 0], expected, rtol=0, atol=1e-3)
 
 
 def test_short_sound_is_repeated_and_none_is_refused() -> None:

@@ -156,17 +156,26 @@ def test_short_long_silent_and_stereo_sounds_are_embedded(
     assert torch.isfinite(encoder.encode(Modality.AUDIO, torch.cat([views[0], views[1], views[3]]))).all()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("bf16", 0.05), ("fp16", 0.01)])
+@pytest.mark.parametrize(("dtype", "bits"), [("bf16", 8), ("fp16", 11)])
 @pytest.mark.parametrize("name", ["clip", "siglip2", "xclip", "pe_av"])
-def test_half_precision_is_near(
-    name: str, dtype: str, tolerance: float, opened: Callable[[str], tuple[Path, Any, Encoder]]
+def test_half_precision_errs_by_its_own_rounding(
+    name: str, dtype: str, bits: int, opened: Callable[[str], tuple[Path, Any, Encoder]]
 ) -> None:
+    """How far a unit vector moves, in roundings of a number with that many bits: the same count in either format.
+
+    Weights and activations are rounded some tens of times on the way, each time by up to half a unit and in any
+    direction, so their sum is a few units: 2 to 4 with the kernels of four instruction sets, and 5 where every
+    activation is rounded by hand. Which way each one goes differs between processors; how many there are does not.
+    Twelve units of fp16 are one and a half of bf16, and three quarters of one of bf16 are six of fp16: with 1.6 to
+    3.8 of its own neither format passes for the other, nor single precision for either.
+    """
     folder, _, encoder = opened(name)
     half = open_checkpoint(str(folder), "cpu", dtype).load()
     for modality in encoder.card.modalities:
         embedded = _embedded(half, modality)
         assert embedded.dtype == torch.float32
-        assert torch.allclose(embedded, _embedded(encoder, modality), atol=tolerance)
+        units = (embedded - _embedded(encoder, modality)).norm(dim=1) * 2**bits
+        assert 0.75 < units.max() < 12, f"{modality}: {units.tolist()}"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])

@@ -1,10 +1,12 @@
 """Raw samples → tensors for the towers of LanguageBind, as the released processors make them but without chance.
 
-Released code: ``languagebind/*/processing_*.py`` and, to the same effect, ``data/process_*.py``. Two things in it are
-random and are fixed here: the video processor flips half of all clips left to right (here none is), and the audio
-processor draws one start in each third of a long recording (here it is the first of each third, which is what the
-comment ``# fixed`` beside the draw has). Each front end is a frozen dataclass: picklable, compared by value, called
-with a raw sample, and gives one view.
+Released code: ``languagebind/*/processing_*.py`` and, to the same effect, ``data/process_*.py``. What in it is random
+is fixed here: the video processor flips half of all clips left to right (here none is) and in its first release crops
+them anywhere (here, as later, in the centre), and the audio processor draws one start in each third of a long recording
+(here it is the first of each third, which is what the comment ``# fixed`` beside the draw has). The first release of
+the audio processor (commit 951a537) also divides by the standard deviation once and repeats the waveform instead of its
+spectrogram; here it is twice, and the spectrogram, as from commit 55e5177. Each front end is a frozen dataclass:
+picklable, compared by value, called with a raw sample, and gives one view.
 """
 
 from __future__ import annotations
