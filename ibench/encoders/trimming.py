@@ -1,8 +1,8 @@
 """Prompts cut to the longest of their batch before a text tower sees them: equal embeddings for a fraction of the work.
 
 Class prompts have about ten tokens and towers are fed 77. What stands after the end token changes nothing where no
-token sees those behind it (causal attention, read at the end token) or where padding is masked. In any other tower,
-such as SigLIP's, which is read at its last position, nothing is cut.
+token sees those behind it (causal attention, read at the end token). In any other tower, such as SigLIP's, which is
+read at its last position, nothing is cut.
 """
 
 from __future__ import annotations
@@ -42,8 +42,3 @@ def open_clip_reader(model: nn.Module) -> Read:
         return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
     return read
-
-
-def without_padding(tokens: Tensor) -> Tensor:
-    """Token ids over their attention mask [n, 2, length], cut behind the last token that any mask shows."""
-    return tokens[..., : max(int(tokens[:, 1].sum(dim=-1).max()), 1)]

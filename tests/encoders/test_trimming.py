@@ -6,7 +6,7 @@ import open_clip
 import pytest
 import torch
 
-from ibench.encoders.trimming import open_clip_reader, without_padding
+from ibench.encoders.trimming import open_clip_reader
 
 SMALL = {"width": 32, "heads": 2, "layers": 2}
 TEXTS = ["a", "a photo of a dog.", "", "\U0001f415 " * 12, "word " * 200]
@@ -51,11 +51,3 @@ def test_a_tower_read_elsewhere_is_left_alone() -> None:
     assert open_clip_reader(siglip) == siglip.encode_text
     assert torch.equal(open_clip_reader(siglip)(ids), siglip.encode_text(ids))
     assert open_clip_reader(model_of("ViT-B-32", custom=True, embed_cls=True, pad_id=0)).__name__ == "encode_text"
-
-
-def test_padding_is_what_no_mask_shows() -> None:
-    tokens = torch.zeros(2, 2, 9, dtype=torch.long)
-    tokens[0, 1, :3] = 1
-    tokens[1, 1, :5] = 1
-    assert without_padding(tokens).shape == (2, 2, 5)
-    assert without_padding(torch.zeros(2, 2, 9, dtype=torch.long)).shape == (2, 2, 1)
