@@ -23,7 +23,7 @@ from torch import Tensor
 from ibench.api import Silent
 from ibench.datasets import Item
 from ibench.encoders.base import Card, Preprocess, Views, unit_rows
-from ibench.engine.encode import encode_missing
+from ibench.engine.encode import Means, encode_missing
 from ibench.engine.plan import Job
 from ibench.engine.store import EmbeddingStore
 from ibench.modalities import Modality
@@ -63,9 +63,8 @@ def engine(tower: torch.nn.Module, samples: Tensor, batch_size: int, seed: int) 
             [job],
             EmbeddingStore(Path(folder)),
             lambda: ReadyTensors(tower),
-            batch_size=batch_size,
-            workers=0,
-            progress=Silent(),
+            Means(batch_size),
+            Silent(),
         )
         return time.perf_counter() - started
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from ibench.datacheck import DataReport, check
 from ibench.datasets import open_dataset
 from ibench.encoders import Checkpoint, Encoder, open_checkpoint
 from ibench.encoders.base import DTYPES
-from ibench.engine.encode import WHOLE, Progress, encode_missing, encode_rest
+from ibench.engine.encode import WHOLE, Means, Progress, batch_size_of, encode_missing, encode_rest
 from ibench.engine.estimate import PlannedJob, planned
 from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
@@ -71,7 +71,7 @@ def evaluate(
     device: str = "auto",
     dtype: str = "fp32",
     compile: bool = False,
-    batch_size: int = 64,
+    batch_size: int | None = 64,
     workers: int | None = 0,
     limit: int | None = None,
     protocol: str | None = None,
@@ -86,7 +86,8 @@ def evaluate(
 
     ``encoder`` is what ``--ckpt`` takes, or a live Encoder (see `ibench.from_functions`), whose embeddings are not
     kept. ``tasks`` are names, YAML files or TaskSpecs. Records go to ``out`` when it is given. ``store`` keeps
-    embeddings between calls (default: the user's cache). ``workers`` processes decode; None chooses by the number of
+    embeddings between calls (default: the user's cache). ``batch_size`` views go through the encoder at a time; None
+    probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of
     samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
     data or modality is not there, or of whose samples more than ``max_unreadable`` cannot be read, and goes on, as a
     suite does. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what they
@@ -102,16 +103,16 @@ def evaluate(
     run = _prepared(request, settings, tell)
     read = time.monotonic()
     with _store(request) as kept:
-        processes = _workers(workers, run.jobs)
-        encoded = _encode(run, kept, batch_size, processes, tell, share)
+        means = _means(run, settings, workers)
+        encoded = encode_missing(run.jobs, kept, run.open, means, tell, share)
         if share != WHOLE:
-            encoded += encode_rest(
-                run.jobs, kept, lambda: run.opened, batch_size=batch_size, workers=processes, progress=tell
-            )
+            encoded += encode_rest(run.jobs, kept, run.open, means, tell)
         if not encoded and run.jobs:
             tell.note("all embeddings are in the store; the encoder was not opened")
         phases = {"read": read - started, "encode": time.monotonic() - read}
-        records, refused = _scored(run, kept, settings, max_unreadable, phases, encoded, out)
+        held = partial(_held, store=kept, make=lambda job: encode_missing([job], kept, run.open, means, tell))
+        settings = replace(settings, batch_size=batch_size or _probed_sizes(run, kept))
+        records, refused = _scored(run, held, settings, max_unreadable, phases, encoded, out)
     if refused and not (skip_unavailable and records):
         raise refused[0]
     for reason in refused:
@@ -123,7 +124,7 @@ def encode(
     request: Request,
     share: Share = WHOLE,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = 64,
     workers: int | None = 0,
     progress: Progress | None = None,
 ) -> int:
@@ -133,14 +134,15 @@ def encode(
     store; they need nothing of each other.
     """
     tell = progress or Silent()
-    run = _prepared(request, _settings(request, batch_size, 0), tell)
+    settings = _settings(request, batch_size, 0)
+    run = _prepared(request, settings, tell)
     with _store(request) as kept:
-        return _encode(run, kept, batch_size, _workers(workers, run.jobs), tell, share)
+        return encode_missing(run.jobs, kept, run.open, _means(run, settings, workers), tell, share)
 
 
 def plan(request: Request, progress: Progress | None = None) -> list[PlannedJob]:
     """The embedding jobs that `evaluate` would do for a request, and how much of each is in the store."""
-    run = _prepared(request, _settings(request, 1, 0), progress or Silent())
+    run = _prepared(request, _settings(request, None, 0), progress or Silent())
     with _store(request) as kept:
         return planned(run.jobs, kept)
 
@@ -179,13 +181,17 @@ class _Run:
     texts: Job | None
 
     @cached_property
-    def opened(self) -> Encoder:
-        """The encoder, opened when it is first asked for."""
+    def _opened(self) -> Encoder:
         return self.checkpoint.load()
+
+    def open(self) -> Encoder:
+        """The encoder, opened when it is first asked for."""
+        return self._opened
 
     @cached_property
     def jobs(self) -> list[Job]:
-        return unique([*(job for _, jobs in self.cells for job in jobs), *([self.texts] if self.texts else [])])
+        """Texts first: while they are encoded, workers start and decode the first samples."""
+        return unique([*([self.texts] if self.texts else []), *(job for _, jobs in self.cells for job in jobs)])
 
 
 def _prepared(request: Request, settings: Settings, tell: Progress) -> _Run:
@@ -195,15 +201,33 @@ def _prepared(request: Request, settings: Settings, tell: Progress) -> _Run:
     return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts)
 
 
-def _encode(run: _Run, store: EmbeddingStore, batch_size: int, workers: int, tell: Progress, share: Share) -> int:
-    return encode_missing(
-        run.jobs, store, lambda: run.opened, batch_size=batch_size, workers=workers, progress=tell, share=share
-    )
+def _means(run: _Run, settings: Settings, workers: int | None) -> Means:
+    size = settings.batch_size if isinstance(settings.batch_size, int) else None
+    return Means(size, _workers(workers, run.jobs), settings.device.startswith("cuda"))
+
+
+def _probed_sizes(run: _Run, store: EmbeddingStore) -> dict[Modality, int]:
+    """The batch size of each modality, where it was left to be probed."""
+    sizes = {Modality(job.modality): batch_size_of(job, store) for job in run.jobs}
+    return {modality: size for modality, size in sizes.items() if size is not None}
+
+
+def _held(job: Job, store: EmbeddingStore, make: Callable[[Job], int]) -> Embeddings:
+    """A job's embeddings; what is found damaged while they are read is made again, once."""
+    held = store.load(job)
+    if held is None:
+        make(job)
+        held = store.load(job)
+    if held is None:
+        raise IbenchError(
+            f"{job.title}: the store at {store.root} does not keep what is written; name another: --store"
+        )
+    return held
 
 
 def _scored(
     run: _Run,
-    store: EmbeddingStore,
+    held: Callable[[Job], Embeddings],
     settings: Settings,
     max_unreadable: int,
     phases: Mapping[str, float],
@@ -211,14 +235,14 @@ def _scored(
     out: str | Path | None,
 ) -> tuple[list[Record], list[IbenchError]]:
     """The records, written to ``out``, and why tasks have none: one that cannot be scored costs no other its score."""
-    embedding_of = _by_text(run.texts, store)
+    embedding_of = _by_text(run.texts, held)
     rate = encoded / phases["encode"] if encoded else None
     records: list[Record] = []
     refused: list[IbenchError] = []
     for cell, jobs in run.cells:
         started = time.monotonic()
         try:
-            embeddings = {Modality(job.modality): store.load(job) for job in jobs}
+            embeddings = {Modality(job.modality): held(job) for job in jobs}
             _refuse_unreadable(cell, embeddings, max_unreadable)
             record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
         except IbenchError as error:
@@ -232,11 +256,11 @@ def _scored(
     return records, refused
 
 
-def _settings(request: Request, batch_size: int, seed: int) -> Settings:
-    if batch_size < 1:
-        raise IbenchError(f"batch size {batch_size}: at least 1")
+def _settings(request: Request, batch_size: int | None, seed: int) -> Settings:
+    if batch_size is not None and batch_size < 1:
+        raise IbenchError(f"batch size {batch_size}: at least 1, or auto")
     device, dtype = " ".join(_device(request.device)), _dtype(request.dtype)
-    return Settings(device, dtype, batch_size, seed, request.compile)
+    return Settings(device, dtype, batch_size or {}, seed, request.compile)
 
 
 def _device(asked: str) -> tuple[str, ...]:
@@ -329,10 +353,10 @@ def _cores() -> int:
     return min(8, max(1, (os.cpu_count() or 2) - 1))
 
 
-def _by_text(job: Job | None, store: EmbeddingStore) -> dict[str, Vectors]:
+def _by_text(job: Job | None, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]:
     if job is None:
         return {}
-    return {item.id: vector for item, vector in zip(job.items, store.load(job).vectors, strict=True)}
+    return {item.id: vector for item, vector in zip(job.items, held(job).vectors, strict=True)}
 
 
 def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allowed: int) -> None:

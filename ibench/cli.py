@@ -59,7 +59,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the model's blocks with torch.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Views per batch.")] = 64,
+    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
     workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the record.")] = None,  # noqa: UP045
     protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045
@@ -84,7 +84,7 @@ def run(
         "prompts": prompts,
         "skip_unavailable": suite is not None,
     }
-    how = {"batch_size": batch_size, "workers": workers}
+    how = {"batch_size": _batch_size(batch_size), "workers": workers}
     if plan:
         _plan(what, as_json)
         return
@@ -382,6 +382,12 @@ def _working() -> Iterator[TerminalProgress | LogProgress]:
             yield progress
     except KeyboardInterrupt:
         _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
+
+
+def _batch_size(asked: str) -> int | None:
+    if not asked.isdecimal() and asked != "auto":
+        raise IbenchError(f"--batch-size {asked}: a whole number from 1, or auto")
+    return int(asked) if asked.isdecimal() else None
 
 
 def _share(shards: str) -> Share:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ibench.datasets import Dataset, open_dataset
 from ibench.engine.encode import Progress
-from ibench.engine.local import DecodePool, Unreadable
+from ibench.engine.local import DecodePool, Piece, Unreadable
 from ibench.errors import IbenchError
 from ibench.evaluation import bind
 from ibench.modalities import Modality, RawSample, Video
@@ -70,7 +70,7 @@ def _unreadable(dataset: Dataset, workers: int, progress: Progress) -> dict[Moda
             progress.start(f"decoding {modality}", len(items))
             found[modality] = {}
             look = _middle_frame if modality is Modality.VIDEO else _whole
-            for item, outcome in zip(items, pool.stream(items, look, inline=False), strict=True):
+            for item, outcome in zip(items, pool.stream([Piece(items, look)]), strict=True):
                 if isinstance(outcome, Unreadable):
                     found[modality][item.id] = outcome.reason
                 progress.advance(1)

@@ -68,7 +68,7 @@ class Settings:
 
     device: str
     dtype: str
-    batch_size: int
+    batch_size: int | Mapping[Modality, int]
     seed: int
     compiled: bool = False
 
@@ -171,7 +171,7 @@ def record_of(
         device=settings.device,
         dtype=settings.dtype,
         compiled=settings.compiled,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size if isinstance(settings.batch_size, int) else dict(settings.batch_size),
         seed=settings.seed,
         timings={},
         encoded_per_second=None,

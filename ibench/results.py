@@ -78,7 +78,7 @@ class Record(BaseModel):
     device: str
     dtype: str
     compiled: bool = False
-    batch_size: int
+    batch_size: int | dict[Modality, int]
     seed: int
     timings: dict[str, float]
     encoded_per_second: float | None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from ibench.engine.local import DecodePool, Prepare, Unreadable
-from ibench.engine.plan import Job, Share
+from ibench.engine.batches import Batch, ahead, batches, pinned
+from ibench.engine.batching import WithinMemory, probed
+from ibench.engine.local import DecodePool, Piece, Prepare
+from ibench.engine.plan import Job, Share, work_of
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError
 
@@ -46,13 +51,21 @@ class Progress(Protocol):
     def note(self, text: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Means:
+    """What a run encodes with: views per batch (None: probed once for each kind of job and kept in the store),
+    decode processes, and whether batches are made ahead, in memory from which a GPU copies while it computes."""
+
+    batch_size: int | None = 64
+    workers: int = 0
+    pinned: bool = False
+
+
 def encode_missing(
     jobs: Sequence[Job],
     store: EmbeddingStore,
     open_encoder: Callable[[], EncodingModel],
-    *,
-    batch_size: int,
-    workers: int,
+    means: Means,
     progress: Progress,
     share: Share = WHOLE,
 ) -> int:
@@ -65,17 +78,15 @@ def encode_missing(
     if not todo:
         return 0
     encoder = open_encoder()
-    with DecodePool(workers) as pool, torch.no_grad():
-        return sum(_encode_job(job, missing, store, encoder, pool, batch_size, progress) for job, missing in todo)
+    with DecodePool(means.workers) as pool:
+        return encode_shards(todo, store, encoder, pool, means, progress)
 
 
 def encode_rest(
     jobs: Sequence[Job],
     store: EmbeddingStore,
     open_encoder: Callable[[], EncodingModel],
-    *,
-    batch_size: int,
-    workers: int,
+    means: Means,
     progress: Progress,
 ) -> int:
     """Make what other processes have not made yet, shard by shard from the end, until the store has all.
@@ -84,10 +95,10 @@ def encode_rest(
     twice, with the same bytes.
     """
     encoded = 0
-    with DecodePool(workers) as pool, torch.no_grad():
-        while todo := _missing(jobs, store, WHOLE):
-            job, missing = todo[-1]
-            encoded += _encode_job(job, missing[-1:], store, open_encoder(), pool, batch_size, progress)
+    with DecodePool(means.workers) as pool:
+        for job in reversed(jobs):
+            while missing := store.missing(job):
+                encoded += encode_shards([(job, missing[-1:])], store, open_encoder(), pool, means, progress)
     return encoded
 
 
@@ -101,88 +112,120 @@ def _missing(jobs: Sequence[Job], store: EmbeddingStore, share: Share) -> list[t
     return todo
 
 
-def _encode_job(
-    job: Job,
-    missing: Sequence[int],
+@torch.no_grad()
+def encode_shards(
+    todo: Sequence[tuple[Job, Sequence[int]]],
     store: EmbeddingStore,
     encoder: EncodingModel,
     pool: DecodePool,
-    batch_size: int,
+    means: Means,
     progress: Progress,
 ) -> int:
-    items = [job.items[position] for number in missing for position in job.shards[number]]
-    progress.start(job.title, len(items))
-    if job.by_id:
-        return _look_up_job(job, missing, store, encoder, progress)
-    started = time.monotonic()
-    decoded = pool.stream(items, encoder.preprocess(job.modality, job.views), job.inline)
-    for number in missing:
-        rows = job.shards[number]
-        store.write(job, number, _encode_shard(job, rows, decoded, encoder, batch_size))
-        progress.advance(len(rows))
-    store.note_rate(job, len(items) / (time.monotonic() - started))
-    return len(items)
+    """Make some shards of some jobs, in order; returns how many samples they hold."""
+    known = [(job, numbers) for job, numbers in todo if job.by_id]
+    streamed = [(job, numbers) for job, numbers in todo if not job.by_id]
+    for job, numbers in known:
+        _look_up(job, numbers, store, encoder, progress)
+    _stream(streamed, store, encoder, pool, means, progress)
+    return sum(len(job.shards[number]) for job, numbers in todo for number in numbers)
 
 
-def _look_up_job(
-    job: Job, missing: Sequence[int], store: EmbeddingStore, encoder: EncodingModel, progress: Progress
-) -> int:
+def _look_up(
+    job: Job, numbers: Sequence[int], store: EmbeddingStore, encoder: EncodingModel, progress: Progress
+) -> None:
     """Shards of vectors that the encoder has already; all ids are asked for at once, so all missing ones are told."""
     if not isinstance(encoder, VectorsById):
         raise IbenchError(f"{job.title}: the encoder's card says by_id, but it has no vectors_by_id")
-    rows = [job.shards[number] for number in missing]
-    vectors = encoder.vectors_by_id(job.modality, [job.items[position].id for part in rows for position in part])
-    for number, part, found in zip(missing, rows, torch.split(vectors, [len(part) for part in rows]), strict=True):
-        _refuse_not_finite(job, part, found)
-        store.write(job, number, Embeddings(found.cpu().numpy()))
-        progress.advance(len(part))
-    return len(vectors)
+    ids = [item.id for number in numbers for item in job.items_of(number)]
+    progress.start(job.title, len(ids))
+    vectors = encoder.vectors_by_id(job.modality, ids)
+    sizes = [len(job.shards[number]) for number in numbers]
+    for number, found in zip(numbers, torch.split(vectors, sizes), strict=True):
+        store.write(job, number, _finite(job, number, found))
+        progress.advance(len(found))
 
 
-def _encode_shard(
-    job: Job, rows: range, decoded: Iterator[Tensor | Unreadable], encoder: EncodingModel, batch_size: int
-) -> Embeddings:
-    unreadable: dict[int, str] = {}
-    views_of: list[int] = []
-    waiting: list[Tensor] = []
+def _stream(
+    todo: Sequence[tuple[Job, Sequence[int]]],
+    store: EmbeddingStore,
+    encoder: EncodingModel,
+    pool: DecodePool,
+    means: Means,
+    progress: Progress,
+) -> None:
+    """One stream for all jobs: what is decoded and batched next may be of the next job."""
+    size_of = {job.key: _batch_size(job, store, encoder, pool, means) for job, _ in todo}
+    decoded = pool.stream(_piece(job, numbers, encoder) for job, numbers in todo)
+    ready = batches(((job, number) for job, numbers in todo for number in numbers), decoded, size_of)
+    with closing(ahead(pinned(ready)) if means.pinned else ready) as stream:
+        for job, numbers in todo:
+            forward = WithinMemory(partial(encoder.encode, job.modality), job.title, size_of[job.key])
+            _encode_job(job, numbers, stream, forward, store, progress)
+            if forward.largest < size_of[job.key]:
+                progress.note(f"{job.title}: memory held {forward.largest} views at a time, not {size_of[job.key]}")
+
+
+def _piece(job: Job, numbers: Sequence[int], encoder: EncodingModel) -> Piece:
+    items = [item for number in numbers for item in job.items_of(number)]
+    return Piece(items, encoder.preprocess(job.modality, job.views), job.inline)
+
+
+def batch_size_of(job: Job, store: EmbeddingStore) -> int | None:
+    """How many views go into a batch of jobs such as this one where nobody says; None while it was not probed."""
+    size: int | None = store.settled(_size_question(job))
+    return size
+
+
+def _batch_size(job: Job, store: EmbeddingStore, encoder: EncodingModel, pool: DecodePool, means: Means) -> int:
+    """As asked for; else as it was probed once, by whichever process came first."""
+    if means.batch_size is not None:
+        return means.batch_size
+    size = batch_size_of(job, store)
+    return size or int(store.settle(_size_question(job), _probed(job, encoder, pool)))
+
+
+def _size_question(job: Job) -> dict[str, Any]:
+    return {"batch size": work_of(job.identity)}
+
+
+def _probed(job: Job, encoder: EncodingModel, pool: DecodePool) -> int:
+    """Probed with the last sample that can be read: texts are in order of length, and the longest takes most memory."""
+    prepare = encoder.preprocess(job.modality, job.views)
+    samples = pool.stream(Piece([item], prepare, job.inline) for item in reversed(job.items))
+    readable = (sample for sample in samples if isinstance(sample, Tensor))
+    with closing(readable):
+        sample = next(readable, None)
+    return 1 if sample is None else probed(partial(encoder.encode, job.modality), sample[:1])
+
+
+def _encode_job(
+    job: Job,
+    numbers: Sequence[int],
+    stream: Iterator[Batch],
+    forward: WithinMemory,
+    store: EmbeddingStore,
+    progress: Progress,
+) -> None:
+    total = sum(len(job.shards[number]) for number in numbers)
+    progress.start(job.title, total)
+    started = time.monotonic()
+    for number in numbers:
+        store.write(job, number, _encoded(stream, forward))
+        progress.advance(len(job.shards[number]))
+    store.note_rate(job, total / (time.monotonic() - started))
+
+
+def _encoded(stream: Iterator[Batch], forward: WithinMemory) -> Embeddings:
+    """The next shard of a stream. Vectors stay on the device until its end, so that the device need not wait."""
     encoded: list[Tensor] = []
-    for position in range(len(rows)):
-        sample = next(decoded)
-        if isinstance(sample, Unreadable):
-            unreadable[position] = sample.reason
-            views_of.append(0)
-            continue
-        views_of.append(len(sample))
-        waiting.append(sample)
-        while sum(map(len, waiting)) >= batch_size:
-            batch = torch.cat(waiting)
-            encoded.append(_encoded(job, encoder, batch[:batch_size]))
-            waiting = [batch[batch_size:]] if len(batch) > batch_size else []
-    if waiting:
-        encoded.append(_encoded(job, encoder, torch.cat(waiting)))
-    vectors = _pooled(torch.cat(encoded), views_of) if encoded else torch.zeros(len(rows), 1)
-    _refuse_not_finite(job, rows, vectors)
-    return Embeddings(vectors.numpy(), unreadable)
-
-
-def _encoded(job: Job, encoder: EncodingModel, batch: Tensor) -> Tensor:
-    """A batch's vectors on the CPU; in halves where the memory of the device does not hold it whole."""
-    try:
-        return encoder.encode(job.modality, batch).cpu()
-    except RuntimeError as error:
-        if not _out_of_memory(error):
-            raise
-        if len(batch) == 1:
-            raise IbenchError(
-                f"{job.title}: memory does not hold a single view ({str(error).splitlines()[0]})"
-            ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # what the failed try left in pieces
-    return torch.cat([_encoded(job, encoder, half) for half in batch.tensor_split(2)])
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the latter on a CPU
+    for batch in stream:
+        if batch.views is not None:
+            encoded.append(forward(batch.views))
+        if batch.last:
+            break
+    shard = batch.shard
+    vectors = _pooled(torch.cat(encoded).cpu(), shard.views_of) if encoded else torch.zeros(len(shard.views_of), 1)
+    return _finite(shard.job, shard.number, vectors, shard.unreadable)
 
 
 def _pooled(views: Tensor, views_of: Sequence[int]) -> Tensor:
@@ -192,11 +235,14 @@ def _pooled(views: Tensor, views_of: Sequence[int]) -> Tensor:
     return torch.nn.functional.normalize(sums, dim=1)
 
 
-def _refuse_not_finite(job: Job, rows: range, vectors: Tensor) -> None:
+def _finite(job: Job, number: int, vectors: Tensor, unreadable: Mapping[int, str] | None = None) -> Embeddings:
+    """A shard to keep. Raises IbenchError for one that holds NaN or infinity."""
     bad = (~torch.isfinite(vectors).all(dim=1)).nonzero().flatten().tolist()
     if bad:
-        names = ", ".join(repr(job.items[rows.start + position].id) for position in bad[:3])
+        items = job.items_of(number)
+        names = ", ".join(repr(items[position].id) for position in bad[:3])
         raise IbenchError(
-            f"{job.title}: the encoder gave NaN or infinity for {len(bad)} of {len(rows)} samples, first {names}; "
+            f"{job.title}: the encoder gave NaN or infinity for {len(bad)} of {len(items)} samples, first {names}; "
             "try --dtype fp32, or look at these samples"
         )
+    return Embeddings(vectors.cpu().numpy(), dict(unreadable or {}))

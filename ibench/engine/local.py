@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -37,6 +37,15 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Items that one function prepares; ``inline`` in the process that asks, for those with nothing to decode."""
+
+    items: Sequence[Decodable]
+    prepare: Prepare
+    inline: bool = False
+
+
 _Chunk: TypeAlias = "list[NDArray[Any] | Unreadable]"
 
 
@@ -51,6 +60,9 @@ class DecodePool:
         self.workers = workers
         self.limit = limit
         self._executor: ProcessPoolExecutor | None = None
+        self._ready: Future[None] = Future()
+        self._lost = self._closed = False
+        self._waiting: deque[tuple[Piece, Future[_Chunk] | None]] = deque()
 
     def __enter__(self) -> DecodePool:
         return self
@@ -58,48 +70,59 @@ class DecodePool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         if error is not None:
             self._kill()  # do not wait for work nobody wants
         elif self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
-    def stream(self, items: Sequence[Decodable], prepare: Prepare, inline: bool) -> Iterator[Tensor | Unreadable]:
-        """The items decoded and prepared, in order: tensors [views, ...], or why there is none."""
-        if inline or self.workers == 0:
-            for item in items:
-                yield _prepared(item, prepare)
-            return
-        for chunk in self._in_order(items, prepare):
-            for result in chunk:
-                yield result if isinstance(result, Unreadable) else torch.from_numpy(result)
+    def stream(self, work: Iterable[Piece]) -> Iterator[Tensor | Unreadable]:
+        """All items of all pieces decoded and prepared, in order: tensors [views, ...], or why there is none.
 
-    def _in_order(self, items: Sequence[Decodable], prepare: Prepare) -> Iterator[_Chunk]:
-        chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
-        waiting: deque[tuple[Sequence[Decodable], Future[_Chunk]]] = deque()
-        for chunk in chunks:
-            waiting.append((chunk, self._submit(chunk, prepare)))
-            if len(waiting) > self.workers * _AHEAD:
-                yield self._first_of(waiting, prepare)
+        Workers go on with the next piece while the last samples of one are encoded, and with what is behind a piece
+        that is made inline while that is made.
+        """
+        for piece, future in self._submitted(work):
+            for result in self._results(piece, future):
+                yield result if isinstance(result, Unreadable) else torch.as_tensor(result)
+
+    def _submitted(self, work: Iterable[Piece]) -> Iterator[tuple[Piece, Future[_Chunk] | None]]:
+        """Chunks in order, with their futures unless made inline; further ones are with the workers already."""
+        self._waiting = waiting = deque[tuple[Piece, "Future[_Chunk] | None"]]()
+        ahead = 0
+        for chunk in _chunks(work):
+            inline = chunk.inline or self.workers == 0
+            waiting.append((chunk, None if inline else self._submit(chunk)))
+            ahead += not inline
+            while waiting and ahead >= self.workers * _AHEAD:
+                ahead -= waiting[0][1] is not None
+                yield waiting.popleft()
         while waiting:
-            yield self._first_of(waiting, prepare)
+            yield waiting.popleft()
 
-    def _first_of(self, waiting: deque[tuple[Sequence[Decodable], Future[_Chunk]]], prepare: Prepare) -> _Chunk:
-        chunk, future = waiting.popleft()
+    def _results(self, chunk: Piece, future: Future[_Chunk] | None) -> Iterable[Tensor | NDArray[Any] | Unreadable]:
+        if future is None:
+            return (_prepared(item, chunk.prepare) for item in chunk.items)
         try:
+            self._ready.result()  # the limit is for decoding, not for a worker's own start
             return future.result(timeout=self.limit)
         except (BrokenProcessPool, FutureTimeout):
             self._kill()
-        results = [self._alone(item, prepare) for item in chunk]
-        lost = [(later, self._submit(later, prepare)) for later, _ in waiting]
-        waiting.clear()
-        waiting.extend(lost)
+        results = [self._alone(Piece([item], chunk.prepare)) for item in chunk.items]
+        self._submit_again()
         return results
 
-    def _alone(self, item: Decodable, prepare: Prepare) -> NDArray[Any] | Unreadable:
+    def _submit_again(self) -> None:
+        """Give new workers what the lost ones held."""
+        for position, (chunk, future) in enumerate(self._waiting):
+            if future is not None:
+                self._waiting[position] = (chunk, self._submit(chunk))
+
+    def _alone(self, piece: Piece) -> NDArray[Any] | Unreadable:
         """One sample in a worker by itself; twice, since a worker may die of something else than its sample."""
         for _ in range(2):
             try:
-                return self._submit([item], prepare).result(timeout=self.limit)[0]
+                return self._submit(piece).result(timeout=self.limit)[0]
             except BrokenProcessPool:
                 self._kill()
             except FutureTimeout:
@@ -107,21 +130,32 @@ class DecodePool:
                 return Unreadable(f"decoding was not done after {self.limit:g} s")
         return Unreadable("decoding crashed its process")
 
-    def _submit(self, chunk: Sequence[Decodable], prepare: Prepare) -> Future[_Chunk]:
+    def _submit(self, chunk: Piece) -> Future[_Chunk]:
         try:
-            return self._started().submit(_prepared_chunk, chunk, prepare)
+            return self._started().submit(_prepared_chunk, chunk)
         except BrokenProcessPool:  # a worker died while it had nothing to do
             self._kill()
-            return self._started().submit(_prepared_chunk, chunk, prepare)
+            return self._started().submit(_prepared_chunk, chunk)
 
     def _started(self) -> ProcessPoolExecutor:
+        if self._closed:
+            raise RuntimeError("the pool was closed")  # in a thread that still reads from it
         if self._executor is None:
             # spawn: a forked child of a process that runs torch threads may hang in the first lock it meets
             self._executor = ProcessPoolExecutor(
                 self.workers, multiprocessing.get_context("spawn"), _start_worker, (list(sys.path),)
             )
-            self._executor.submit(_nothing).result()  # the limit is for decoding, not for a worker's own start
+            self._ready = self._executor.submit(_nothing)
+            if self._lost:
+                self._refuse_endless_deaths()
         return self._executor
+
+    def _refuse_endless_deaths(self) -> None:
+        """Workers that die with nothing to decode would make every sample look like poison."""
+        try:
+            self._ready.result()
+        except BrokenProcessPool as error:
+            raise IbenchError("decode processes die as they start; free memory, or try --workers 0") from error
 
     def _kill(self) -> None:
         if self._executor is None:
@@ -129,7 +163,13 @@ class DecodePool:
         for process in list((self._executor._processes or {}).values()):
             process.kill()
         self._executor.shutdown(cancel_futures=True)
-        self._executor = None
+        self._executor, self._lost = None, True
+
+
+def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:
+    for piece in work:
+        for start in range(0, len(piece.items), _CHUNK):
+            yield replace(piece, items=piece.items[start : start + _CHUNK])
 
 
 def _start_worker(path: list[str]) -> None:
@@ -141,9 +181,9 @@ def _nothing() -> None:
     """What a worker does that has only to be there."""
 
 
-def _prepared_chunk(items: Sequence[Decodable], prepare: Prepare) -> _Chunk:
+def _prepared_chunk(chunk: Piece) -> _Chunk:
     # as arrays: a pickled torch tensor would hold a file descriptor until the encoder gets to it
-    results = (_prepared(item, prepare) for item in items)
+    results = (_prepared(item, chunk.prepare) for item in chunk.items)
     return [result if isinstance(result, Unreadable) else np.asarray(result) for result in results]
 
 

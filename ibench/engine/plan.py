@@ -12,6 +12,8 @@ from ibench.hashing import sha256_json
 SHARD_SIZE = 512
 """Samples in a shard. Part of every key: batches never cross a shard, so another size could give other last bits."""
 
+_SAME_WORK = ("checkpoint", "modality", "preprocessing", "views", "dtype", "compiled", "device")
+
 
 @dataclass(frozen=True)
 class Share:
@@ -58,6 +60,16 @@ class Job:
         return [
             range(start, min(start + SHARD_SIZE, len(self.items))) for start in range(0, len(self.items), SHARD_SIZE)
         ]
+
+    def items_of(self, number: int) -> Sequence[Decodable]:
+        """The items of one shard."""
+        rows = self.shards[number]
+        return self.items[rows.start : rows.stop]
+
+
+def work_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a job's identity says how fast it goes, and how much memory a view takes."""
+    return {part: identity.get(part) for part in _SAME_WORK}
 
 
 def unique(jobs: Iterable[Job]) -> list[Job]:

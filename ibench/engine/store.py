@@ -7,17 +7,20 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from ibench.engine.plan import Job
+from ibench.errors import IbenchError
+from ibench.hashing import sha256_json
 
 _PART_LIVES = 3600.0  # seconds
 
@@ -52,51 +55,68 @@ class EmbeddingStore:
     def write(self, job: Job, number: int, shard: Embeddings) -> None:
         """Keep a shard: written under a temporary name, synced, renamed; killed at any moment, whole or absent."""
         folder = self.root / job.key
-        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "key.json").exists():
             identity = json.dumps(job.identity, indent=1, sort_keys=True, ensure_ascii=False)
             _write_whole(folder / "key.json", identity.encode())
         # one metadata key: safetensors writes several in any order, and equal shards are to be equal bytes
-        about = json.dumps({"sha256": _digest(shard.vectors), "unreadable": shard.unreadable})
+        about = json.dumps({"sha256": _digest(shard), "unreadable": shard.unreadable})
         data = save({"embeddings": np.ascontiguousarray(shard.vectors)}, {"ibench": about})
-        _write_whole(_file(folder, number), data)
-
-    def read(self, job: Job, number: int) -> Embeddings | None:
-        """A shard, or None when it is absent, or damaged and so to be made again."""
-        try:
-            with safe_open(_file(self.root / job.key, number), framework="numpy") as file:
-                about = json.loads(file.metadata()["ibench"])
-                vectors = file.get_tensor("embeddings")
-        except (FileNotFoundError, SafetensorError):
-            return None
-        whole = _digest(vectors) == about["sha256"] and len(vectors) == len(job.shards[number])
-        unreadable = {int(position): reason for position, reason in about["unreadable"].items()}
-        return Embeddings(vectors, unreadable) if whole else None
+        _write_whole(folder / _name(number), data)
 
     def missing(self, job: Job) -> list[int]:
-        """The numbers of the shards that have to be made."""
-        return [number for number in range(len(job.shards)) if self.read(job, number) is None]
+        """The numbers of the shards that have to be made. Only listed: what a shard holds is looked at by `load`."""
+        held = set(os.listdir(folder)) if (folder := self.root / job.key).is_dir() else set()
+        return [number for number in range(len(job.shards)) if _name(number) not in held]
 
-    def load(self, job: Job) -> Embeddings:
-        """All shards of a finished job, in order."""
-        vectors: list[NDArray[np.float32]] = []
-        unreadable: dict[int, str] = {}
-        for number, rows in enumerate(job.shards):
-            shard = self.read(job, number)
-            if shard is None:
-                raise FileNotFoundError(f"shard {number} of {job.title} is not in the store")
-            vectors.append(shard.vectors)
-            unreadable |= {rows.start + position: reason for position, reason in shard.unreadable.items()}
+    def load(self, job: Job) -> Embeddings | None:
+        """All shards of a job in order, each read once; None where one is not there.
+
+        A shard that is not what was written (its checksum says) is removed, and so missing from then on.
+        """
+        shards = [self._read(job, number) for number in range(len(job.shards))]
+        whole = [shard for shard in shards if shard is not None]
+        if len(whole) < len(shards):
+            return None
         (self.root / job.key / "key.json").touch()  # its time says when the job was last used
-        dim = max(part.shape[1] for part in vectors)  # a shard of only unreadable samples never learned it
+        dim = max(shard.vectors.shape[1] for shard in whole)  # one of only unreadable samples never learned it
         return Embeddings(
-            np.concatenate([part if part.any() else np.zeros((len(part), dim), np.float32) for part in vectors]),
-            unreadable,
+            np.concatenate([_as_wide(shard.vectors, dim) for shard in whole]),
+            {
+                rows.start + position: reason
+                for rows, shard in zip(job.shards, whole, strict=True)
+                for position, reason in shard.unreadable.items()
+            },
         )
+
+    def _read(self, job: Job, number: int) -> Embeddings | None:
+        file = self.root / job.key / _name(number)
+        try:
+            shard = _whole_shard(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        if shard is None or len(shard.vectors) != len(job.shards[number]):
+            file.unlink(missing_ok=True)
+            return None
+        return shard
 
     def note_rate(self, job: Job, samples_per_second: float) -> None:
         """Remember how fast a job was encoded, for the estimates of later plans."""
         _write_whole(self.root / job.key / "rate.json", json.dumps({"samples_per_second": samples_per_second}).encode())
+
+    def settled(self, question: Mapping[str, Any]) -> Any:
+        """What `settle` was told of a question, or None."""
+        noted = self._answer_to(question)
+        return json.loads(noted.read_text())["answer"] if noted.exists() else None
+
+    def settle(self, question: Mapping[str, Any], answer: Any) -> Any:
+        """Keep an answer for all processes that share the store; the first one stands, and is returned."""
+        noted = self._answer_to(question)
+        if not noted.exists():
+            _write_whole(noted, json.dumps({"question": question, "answer": answer}, indent=1).encode(), replace=False)
+        return self.settled(question)
+
+    def _answer_to(self, question: Mapping[str, Any]) -> Path:
+        return self.root / "settled" / f"{sha256_json(question)}.json"
 
     def entries(self) -> list[Entry]:
         """Every job in the store, the one used last first."""
@@ -122,27 +142,71 @@ def _entry(folder: Path) -> Entry:
     return Entry(folder, identity, len(shards), sum(shards), about.stat().st_mtime, rate)
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"{number:05d}.safetensors"
+def _name(number: int) -> str:
+    return f"{number:05d}.safetensors"
 
 
-def _digest(vectors: NDArray[np.float32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+def _whole_shard(data: bytes) -> Embeddings | None:
+    """A shard from its bytes, or None when they are not those that were written."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        vectors = load(data)["embeddings"]
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # as the format of safetensors has it
+        about = json.loads(header["__metadata__"]["ibench"])
+        shard = Embeddings(vectors, {int(position): reason for position, reason in about["unreadable"].items()})
+    except (SafetensorError, ValueError, KeyError):
+        return None
+    return shard if _digest(shard) == about["sha256"] else None
+
+
+def _as_wide(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    return vectors if vectors.any() else np.zeros((len(vectors), dim), np.float32)
+
+
+def _digest(shard: Embeddings) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(shard.vectors).data)
+    digest.update(json.dumps(list(shard.unreadable.items())).encode())
+    return digest.hexdigest()
+
+
+def _write_whole(path: Path, data: bytes, replace: bool = True) -> None:
+    """Write a file that is whole or absent; unless ``replace``, one that is there already stays."""
+    with _refusals_told(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _put(temporary, path, replace)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def _put(temporary: str, path: Path, replace: bool) -> None:
+    if replace:
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
+        return
+    with suppress(FileExistsError):
+        os.link(temporary, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+@contextmanager
+def _refusals_told(folder: Path) -> Iterator[None]:
+    """A full disk, a quota, a folder that is not ours: the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise IbenchError(
+            f"cannot write to the store: {error.strerror} ({folder}); make room there or name another store with "
+            "--store. What was finished is kept"
+        ) from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ibench.datasets import Item
-from ibench.engine.local import DecodePool, Unreadable
+from ibench.engine.local import DecodePool, Piece, Unreadable
 from ibench.errors import IbenchError, UnreadableSample
 
 
@@ -56,7 +56,7 @@ def items(others: dict[int, object], n: int = 30) -> list[Item]:
 
 
 def decoded(pool: DecodePool, some: list[Item]) -> list[object]:
-    found = pool.stream(some, as_tensor, inline=False)
+    found = pool.stream([Piece(some, as_tensor)])
     return [one.reason if isinstance(one, Unreadable) else int(one) for one in found]
 
 

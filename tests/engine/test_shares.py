@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ibench.datasets import Item
 from ibench.engine import plan
-from ibench.engine.encode import encode_missing, encode_rest
+from ibench.engine.encode import Means, encode_missing, encode_rest
 from ibench.engine.estimate import planned
 from ibench.engine.plan import Job, Share
 from ibench.engine.store import EmbeddingStore
@@ -56,9 +56,7 @@ def job(name: str, n: int) -> Job:
 
 def make(jobs: list[Job], store: Path, share: Share = Share(), encoder: Doubler | None = None) -> int:  # noqa: B008
     model = encoder or Doubler()
-    return encode_missing(
-        jobs, EmbeddingStore(store), lambda: model, batch_size=3, workers=0, progress=Quiet(), share=share
-    )
+    return encode_missing(jobs, EmbeddingStore(store), lambda: model, Means(3), Quiet(), share)
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -91,7 +89,7 @@ def test_what_a_dead_process_left_is_made_up_for(tmp_path: Path) -> None:
     make(jobs, tmp_path / "one")
     make(jobs, tmp_path / "two", Share(0, 2))
     rest = Doubler()
-    encode_rest(jobs, EmbeddingStore(tmp_path / "two"), lambda: rest, batch_size=3, workers=0, progress=Quiet())
+    encode_rest(jobs, EmbeddingStore(tmp_path / "two"), lambda: rest, Means(3), Quiet())
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert 0 < rest.seen < 20
 

@@ -11,6 +11,7 @@ import pytest
 from ibench.datasets import Item
 from ibench.engine.plan import SHARD_SIZE, Job, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
+from ibench.errors import IbenchError
 
 
 def job(n: int, samples: str = "a") -> Job:
@@ -30,13 +31,14 @@ def test_what_is_written_is_read_back_in_order(tmp_path: Path) -> None:
     assert store.missing(wanted) == [0]
     store.write(wanted, 0, first)
     loaded = store.load(wanted)
+    assert loaded is not None
     np.testing.assert_array_equal(loaded.vectors, np.concatenate([first.vectors, second.vectors]))
     assert loaded.unreadable == {SHARD_SIZE + 1: "truncated"}
     assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
-def test_a_damaged_shard_is_missing(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_shard_is_noticed_when_it_is_read_and_missing_from_then_on(tmp_path: Path, damage: str) -> None:
     store, wanted = EmbeddingStore(tmp_path), job(4)
     store.write(wanted, 0, shard(4))
     file = next(tmp_path.rglob("*.safetensors"))
@@ -44,6 +46,7 @@ def test_a_damaged_shard_is_missing(tmp_path: Path, damage: str) -> None:
     if damage == "flip":
         data[-1] ^= 1
     file.write_bytes({"truncate": data[:-7], "flip": data, "empty": b""}[damage])
+    assert store.load(wanted) is None
     assert store.missing(wanted) == [0]
 
 
@@ -53,7 +56,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 
     store, wanted = EmbeddingStore(tmp_path), job(4)
     monkeypatch.setattr("ibench.engine.store.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(IbenchError, match=r"No space left on device.*--store"):
         store.write(wanted, 0, shard(4))
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not list(tmp_path.rglob("*.part"))
@@ -62,3 +65,10 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 def test_the_same_identity_is_one_job_and_any_other_another() -> None:
     assert len(unique([job(3), job(3), job(3, "b")])) == 2
     assert job(3).key == job(3).key != job(3, "b").key
+
+
+def test_the_first_answer_stands(tmp_path: Path) -> None:
+    store, question = EmbeddingStore(tmp_path), {"batch size": {"modality": "text"}}
+    assert store.settled(question) is None
+    assert [store.settle(question, answer) for answer in (8, 16)] == [8, 8]
+    assert store.settled(question) == 8

@@ -11,7 +11,7 @@ from toy_encoder import make_random
 
 from ibench.api import Silent
 from ibench.datasets import Item
-from ibench.engine.encode import encode_missing
+from ibench.engine.encode import Means, encode_missing
 from ibench.engine.plan import Job
 from ibench.engine.store import EmbeddingStore
 from ibench.modalities import Modality
@@ -26,6 +26,4 @@ if __name__ == "__main__":
     folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
     items = [Item(str(i), partial(slowly, f"text {i}", seconds), str(i)) for i in range(4000)]
     job = Job("slow", Modality.TEXT, {}, items, {"samples": "4000 texts"})
-    encode_missing(
-        [job], EmbeddingStore(folder), lambda: make_random("cpu", "fp32"), batch_size=64, workers=0, progress=Silent()
-    )
+    encode_missing([job], EmbeddingStore(folder), lambda: make_random("cpu", "fp32"), Means(), Silent())
