@@ -246,9 +246,12 @@ def list_encoders(context: typer.Context) -> None:
     from tabulate import tabulate
 
     from ibench.encoders.checkpoint import families
+    from ibench.encoders.factory import installed
 
     rows = [[family.name, family.modalities, family.recognised_by, family.example] for family in families()]
     print(tabulate(rows, ["family", "modalities", "recognised by", "--ckpt"], tablefmt="simple"))
+    for name, point in sorted(installed().items()):
+        print(f"installed: {name} ({point.value})")
 
 
 @encoders_app.command("check")

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from ibench.encoders.base import Card, Encoder
 from ibench.encoders.cardfile import card_path, with_card_file
 from ibench.encoders.compiling import with_compiled_blocks
+from ibench.encoders.factory import installed
 from ibench.encoders.hub import fetched, hub_id
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import describe
-from ibench.errors import IbenchError
+from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import file_digests, sha256_json
 from ibench.resources import cache_dir
 
@@ -55,7 +56,8 @@ def families() -> list[Family]:
 
 
 def open_checkpoint(reference: str, device: str, dtype: str, compiled: bool = False) -> Checkpoint:
-    """The checkpoint that ``reference`` names: a file, a folder, ``ARCHITECTURE@file``, ``file.py:function``, a hub id.
+    """The checkpoint that ``reference`` names: a file, a folder, ``ARCHITECTURE@file``, ``file.py:function``, an
+    installed factory's name, a hub id.
 
     Its card is remembered beside the digests of all files it was made of. While those are unchanged the card is
     taken from there and nothing is opened; another file under the same name is opened and gets a card of its own.
@@ -112,7 +114,9 @@ def _unknown(source: Source) -> str:
             f"{source.reference}: no known family has these keys: {describe(source.weights)}. Name the architecture "
             f"(ViT-B-32@{source.reference}) or write a factory (file.py:make_encoder); see `ibench encoders`"
         )
-    return f"checkpoint '{source.reference}' not found; `ibench encoders` shows what --ckpt takes"
+    offered = installed()
+    hint = f"{did_you_mean(source.reference, offered)} " if offered else ""
+    return f"checkpoint '{source.reference}' not found; {hint}`ibench encoders` shows what --ckpt takes"
 
 
 def _module(name: str):  # type: ignore[no-untyped-def]  # mypy has no type for a module with these two attributes
@@ -127,7 +131,8 @@ def _note(source: Source) -> Path:
     present = [name for name in _EXTRAS if any(distributions(name=name))]
     libraries = {name: version(name) for name in (*_LIBRARIES, *present)}
     beside = str(card_path(source))
-    place = sha256_json([str(Path.cwd()), source.reference, source.device, source.dtype, libraries, beside])
+    here = [str(Path.cwd()), source.path.exists()]  # a name may come to mean a file, and a file go
+    place = sha256_json([here, source.reference, source.device, source.dtype, libraries, beside])
     return cache_dir() / "cards" / f"{place}.json"
 
 

@@ -1,31 +1,60 @@
-"""A Python factory, ``file.py:make_encoder``: the way to bring an encoder of your own."""
+"""A function that makes an encoder: ``file.py:make_encoder``, or one that an installed package offers by name.
+
+A package offers it as an entry point of the group ``ibench.encoders``:
+
+    [project.entry-points."ibench.encoders"]
+    our-encoder = "our_package.encoders:make_encoder"
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from ibench.encoders.base import Encoder
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError
 
-FAMILIES = (Family("factory", "what its card says", "file.py:function", "my_encoder.py:make_encoder"),)
+GROUP = "ibench.encoders"
+
+FAMILIES = (
+    Family("factory", "what its card says", "file.py:function", "my_encoder.py:make_encoder"),
+    Family("installed factory", "what its card says", f"an entry point of {GROUP}", "our-encoder"),
+)
 
 
 def recognise(source: Source) -> Opening | None:
-    """``file.py:function``; a Python file without a function is an error that says so."""
+    """``file.py:function``, or an entry point's name; a Python file without a function is an error that says so."""
     file, _, function = source.reference.rpartition(":")
     if source.reference.endswith(".py"):
         raise IbenchError(
             f"{source.reference}: name the function that makes the encoder after a colon, file.py:function"
         )
-    if not file.endswith(".py"):
-        return None
-    if not Path(file).is_file():
+    if file.endswith(".py"):
+        return _by_file(Path(file), function, source)
+    # what lies on the disk goes before a name that some package has taken
+    offered = {} if source.path.exists() else installed()
+    return _by_name(offered[source.reference], source) if source.reference in offered else None
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The factories that installed packages offer, by name. Nothing of them is imported."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _by_file(file: Path, function: str, source: Source) -> Opening:
+    if not file.is_file():
         raise IbenchError(f"factory '{file}' not found")
-    return Opening(partial(load, Path(file), function, source.device, source.dtype), partial(sources, Path(file)))
+    return Opening(partial(load, file, function, source.device, source.dtype), partial(sources, file))
+
+
+def _by_name(point: EntryPoint, source: Source) -> Opening:
+    return Opening(partial(_load_point, point, source.device, source.dtype), partial(_package_files, point))
 
 
 def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
@@ -43,11 +72,21 @@ def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
     make = getattr(module, function, None)
     if not callable(make):
         raise IbenchError(f"{file}: has no function '{function}'; name it after the colon: {file}:make_encoder")
+    return _made(make, f"{file}:{function}", device, dtype)
+
+
+def _load_point(point: EntryPoint, device: str, dtype: str) -> Encoder:
+    try:
+        make = point.load()
+    except (ImportError, AttributeError) as error:
+        raise IbenchError(f"encoder '{point.name}': {point.value} cannot be imported ({error})") from error
+    return _made(make, point.value, device, dtype)
+
+
+def _made(make: Callable[..., Any], named: str, device: str, dtype: str) -> Encoder:
     encoder = make(device=device, dtype=dtype)
     if not all(hasattr(encoder, name) for name in ("card", "preprocess", "encode")):
-        raise IbenchError(
-            f"{file}:{function} returned {type(encoder).__name__}, which lacks card, preprocess or encode"
-        )
+        raise IbenchError(f"{named} returned {type(encoder).__name__}, which lacks card, preprocess or encode")
     return encoder  # type: ignore[no-any-return]
 
 
@@ -58,6 +97,14 @@ def sources(file: Path) -> list[Path]:
     modules = {Path(name) for name in named if name and Path(name).is_absolute()}
     own = {path for path in modules if folder in path.parents and not _installed(path)}
     return sorted({file.absolute(), *own})
+
+
+def _package_files(point: EntryPoint) -> list[Path]:
+    """The modules that were imported from an entry point's own package."""
+    package = point.module.partition(".")[0]
+    own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == package}
+    files = {getattr(module, "__file__", None) for module in own.values()}
+    return sorted(Path(file).absolute() for file in files if file)
 
 
 def _installed(path: Path) -> bool:
