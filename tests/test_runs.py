@@ -153,44 +153,18 @@ def test_a_live_model_is_evaluated_in_eval_mode_and_left_training(colours: Path)
     assert all(part.training for part in model.modules())
 
 
-@pytest.mark.parametrize("moment", [0.3, 0.8, 1.6])
-def test_a_killed_run_asked_again_equals_an_undisturbed_one(tmp_path: Path, moment: float) -> None:
-    """Killed after some shards: the rerun makes the others, and the bytes in the store are the undisturbed ones."""
-    command = [sys.executable, str(SUPPORT / "slow_run.py")]
-    undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
-    subprocess.run([*command, str(undisturbed), "0"], check=True, timeout=120)
-    process = subprocess.Popen([*command, str(disturbed), "0.001"])
-    deadline = time.monotonic() + 60
-    while not list(disturbed.rglob("*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in disturbed.rglob("*.safetensors")}
-    assert kept
-    subprocess.run([*command, str(disturbed), "0"], check=True, timeout=120)
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items()), "a finished shard was made twice"
-    shards = {path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.rglob("*.safetensors")}
-    assert shards == {path.relative_to(disturbed): path.read_bytes() for path in disturbed.rglob("*.safetensors")}
-
-
 def _heed_interrupts() -> None:
     """A shell starts what it puts in the background deaf to Ctrl-C, and the test may be below such a process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path) -> None:
-    slow = tmp_path / "slow_one.py"
-    slow.write_text(
-        "import time\nfrom toy_encoder import *\n\n\n"
-        "def make(device, dtype):\n    encoder = make_oracle(device, dtype)\n"
-        "    real = encoder.encode\n    encoder.encode = lambda *a: (time.sleep(60), real(*a))[1]\n    return encoder\n"
-    )
-    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", f"{slow}:make"]
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path, workers: int) -> None:
+    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", toy("slow")]
     process = subprocess.Popen(
-        command,
+        [*command, "--workers", str(workers)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+        env={**os.environ, "TOY_SECONDS_PER_BATCH": "60"},
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=_heed_interrupts,

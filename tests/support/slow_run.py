@@ -1,4 +1,4 @@
-"""Encode 4,000 texts into a store, slowly: ``slow_run.py FOLDER SECONDS_PER_SAMPLE``. For tests that kill it."""
+"""Encode 4,000 texts into a store: ``slow_run.py FOLDER SECONDS_PER_SAMPLE WORKERS``. For tests that kill it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def slowly(text: str, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
+    folder, seconds, workers = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     items = [Item(str(i), partial(slowly, f"text {i}", seconds), str(i)) for i in range(4000)]
     job = Job("slow", Modality.TEXT, {}, items, {"samples": "4000 texts"})
-    encode_missing([job], EmbeddingStore(folder), lambda: make_random("cpu", "fp32"), Means(), Silent())
+    encode_missing([job], EmbeddingStore(folder), lambda: make_random("cpu", "fp32"), Means(workers=workers), Silent())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 
 import numpy as np
 import torch
@@ -46,6 +48,7 @@ class ToyEncoder:
         self.functions = functions
         self.spoil = spoil
         self.encoded = 0
+        self.seconds = 0.0
         self.card = Card(
             name=name,
             family="toy",
@@ -59,6 +62,7 @@ class ToyEncoder:
         return self.functions[modality]
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
+        time.sleep(self.seconds)
         self.encoded += len(batch)
         vectors = unit_rows(batch.double() + 1e-3)
         if self.spoil == "nan" and modality is not Modality.TEXT:
@@ -72,6 +76,13 @@ def make_oracle(device: str, dtype: str) -> Encoder:
 
 def make_random(device: str, dtype: str) -> Encoder:
     return ToyEncoder("random", {Modality.TEXT: noise, Modality.IMAGE: noise, Modality.AUDIO: noise})
+
+
+def make_slow(device: str, dtype: str) -> Encoder:
+    """As `make_random`, with a wait in each batch of $TOY_SECONDS_PER_BATCH."""
+    encoder = ToyEncoder("random", {Modality.TEXT: noise, Modality.IMAGE: noise, Modality.AUDIO: noise})
+    encoder.seconds = float(os.environ.get("TOY_SECONDS_PER_BATCH", "0"))
+    return encoder
 
 
 def make_constant(device: str, dtype: str) -> Encoder:
