@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -16,7 +17,7 @@ import torch
 from ibench import results
 from ibench.comparison import Comparison, comparison
 from ibench.datacheck import DataReport, check
-from ibench.datasets import open_dataset
+from ibench.datasets import Dataset, open_dataset
 from ibench.encoders import Checkpoint, Encoder, open_checkpoint
 from ibench.encoders.base import DTYPES
 from ibench.engine.encode import WHOLE, Means, Progress, batch_size_of, encode_missing, encode_rest
@@ -225,6 +226,21 @@ def _held(job: Job, store: EmbeddingStore, make: Callable[[Job], int]) -> Embedd
     return held
 
 
+def _while_wanted(held: Callable[[Job], Embeddings], jobs: Iterable[Job]) -> Callable[[Job], Embeddings]:
+    """``held`` for each of these jobs once, where what a later task asks for again is kept until then."""
+    wanted = Counter(job.key for job in jobs)
+    kept: dict[str, Embeddings] = {}
+
+    def get(job: Job) -> Embeddings:
+        wanted[job.key] -= 1
+        found = kept.pop(job.key) if job.key in kept else held(job)
+        if wanted[job.key]:
+            kept[job.key] = found
+        return found
+
+    return get
+
+
 def _scored(
     run: _Run,
     held: Callable[[Job], Embeddings],
@@ -236,6 +252,7 @@ def _scored(
 ) -> tuple[list[Record], list[IbenchError]]:
     """The records, written to ``out``, and why tasks have none: one that cannot be scored costs no other its score."""
     embedding_of = _by_text(run.texts, held)
+    held = _while_wanted(held, (job for _, jobs in run.cells for job in jobs))
     rate = encoded / phases["encode"] if encoded else None
     records: list[Record] = []
     refused: list[IbenchError] = []
@@ -294,12 +311,15 @@ def _checkpoint(encoder: str | Path | Encoder, settings: Settings) -> Checkpoint
 def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cell]:
     """The tasks with their data; one that cannot be had is an error, or a note where others go on without it."""
     cells = []
+    read: dict[tuple[str, Path | None], Dataset] = {}  # tasks that differ in prompts only have the same samples
     for task in request.tasks:
         try:
             spec = task if isinstance(task, TaskSpec) else load_task(task)
             _refuse_modality(spec, checkpoint)
-            dataset = open_dataset(spec, _root(task, request.data_root))
-            cells.append(bind(spec, dataset, request.protocol, request.prompts, request.limit))
+            copy = spec.reading, _root(task, request.data_root)
+            if copy not in read:
+                read[copy] = open_dataset(spec, copy[1])
+            cells.append(bind(spec, read[copy], request.protocol, request.prompts, request.limit))
         except IbenchError as error:
             if not request.skip_unavailable:
                 raise

@@ -182,6 +182,12 @@ class TaskSpec(_Strict):
         return {side: self.fuse[side], **self.fuse} if side in self.fuse else {side: 1.0}
 
     @property
+    def reading(self) -> str:
+        """All that a reader goes by: tasks where it is equal have the same samples."""
+        read = {"kind", "query", "target", "fuse", "dataset", "labels", "names_from_open_clip", "cluster"}
+        return self.model_dump_json(include=read)
+
+    @property
     def pair(self) -> str:
         """Query and target as tables show them."""
         return pair_name(self.query, self.target, self.fuse)

@@ -255,3 +255,24 @@ def test_a_copy_is_checked_and_a_miniature_makes_fake_records(ibench: RunIbench,
     (record,) = json.loads(ibench(*run).stdout)
     assert record["fake"]
     assert ibench("data", "check", "--suite", "demo", "--workers", "0").returncode == 0
+
+
+def test_tasks_over_the_same_samples_read_them_once(
+    toy: Toy, colours: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder is listed once, and a shard is opened once, however many tasks share them."""
+    from ibench.datasets import folder
+    from ibench.engine.store import EmbeddingStore
+
+    tasks = [colours]
+    for name in ("second", "third"):
+        tasks.append(write_task(tmp_path / f"{name}.yaml", name, "image", "{reader: folder, path: colours, count: 24}"))
+    package.evaluate(toy("oracle"), tasks)
+    listed, loaded = [], []
+    read, load = folder.read, EmbeddingStore.load
+    monkeypatch.setattr(folder, "read", lambda *a: listed.append(a) or read(*a))
+    monkeypatch.setattr(EmbeddingStore, "load", lambda store, job: loaded.append(job.title) or load(store, job))
+    again = package.evaluate(toy("oracle"), tasks)
+    assert [record.score.value for record in again] == [1, 1, 1]
+    assert len(listed) == 1
+    assert sorted(loaded) == ["3 texts", "colours image"]
