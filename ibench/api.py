@@ -118,6 +118,8 @@ def evaluate(
         raise refused[0]
     for reason in refused:
         tell.note(f"skipped: {reason}")
+    if out is not None:
+        tell.note(f"records are under {out}")
     return records
 
 
@@ -388,6 +390,6 @@ def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allow
     if len(reasons) > allowed:
         more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
         raise IbenchError(
-            f"{cell.spec.name}: {len(reasons)} samples cannot be read, --max-unreadable is {allowed}: "
+            f"{cell.spec.name}: {len(reasons)} of the samples cannot be read, --max-unreadable is {allowed}: "
             f"{'; '.join(reasons[:5])}{more}. The embeddings made so far are kept"
         )

@@ -111,7 +111,8 @@ def text_job(cells: Sequence[Cell], card: Card, settings: Settings) -> Job | Non
         return None
     items = [Item(text, partial(str, text), sha256_text(text)) for text in texts]
     identity = _identity(card, Modality.TEXT, {}, settings, sha256_lines(texts))
-    return Job(f"{len(texts)} texts", Modality.TEXT, {}, items, identity, inline=True, by_id=card.by_id)
+    title = f"{len(texts)} prompts and captions"
+    return Job(title, Modality.TEXT, {}, items, identity, inline=True, by_id=card.by_id)
 
 
 def record_of(

@@ -226,7 +226,7 @@ def test_unreadable_samples_are_listed_and_the_rest_is_kept(
     broken = tmp_path / "colours" / "red" / "red 3.png"
     broken.write_bytes(broken.read_bytes()[:150])
     run = ("run", "--task", colours, "--ckpt", toy("oracle"))
-    refused(ibench(*run), "1 samples cannot be read", "red/red 3.png", "--max-unreadable is 0", "are kept")
+    refused(ibench(*run), "1 of the samples cannot be read", "red/red 3.png", "--max-unreadable is 0", "are kept")
     allowed = ibench(*run, "--max-unreadable", 1)
     assert allowed.returncode == 0, allowed.stderr
     assert "the encoder was not opened" in allowed.stderr
@@ -238,7 +238,7 @@ def test_a_task_with_unreadable_samples_costs_no_other_task_its_score(
 ) -> None:
     (tmp_path / "colours" / "red" / "red 3.png").write_bytes(b"no picture")
     tasks, out = [colours, tones], tmp_path / "records"
-    with pytest.raises(IbenchError, match="colours: 1 samples cannot be read"):
+    with pytest.raises(IbenchError, match="colours: 1 of the samples cannot be read"):
         evaluate(toy("oracle"), tasks, out=out)
     assert [path.stem for path in out.rglob("*.json")] == ["tones.ibench"]
     (record,) = evaluate(toy("oracle"), tasks, skip_unavailable=True)  # as a suite does

@@ -128,7 +128,7 @@ def emergent(root: Path, trained: tuple[tuple[str, str], ...]) -> bool:
 
 def test_a_sample_with_an_unreadable_part_is_left_out(pairs: Path) -> None:
     (pairs / "low.wav").write_bytes(b"no sound")
-    with pytest.raises(IbenchError, match="3 samples cannot be read"):
+    with pytest.raises(IbenchError, match="3 of the samples cannot be read"):
         run(spec_of(), pairs)
     record = run(spec_of(), pairs, max_unreadable=3)
     assert (record.n, record.n_unreadable) == (6, 3)

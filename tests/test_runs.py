@@ -275,4 +275,4 @@ def test_tasks_over_the_same_samples_read_them_once(
     again = package.evaluate(toy("oracle"), tasks)
     assert [record.score.value for record in again] == [1, 1, 1]
     assert len(listed) == 1
-    assert sorted(loaded) == ["3 texts", "colours image"]
+    assert sorted(loaded) == ["3 prompts and captions", "colours image"]

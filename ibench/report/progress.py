@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -40,7 +41,7 @@ class LogProgress:
     """A line when a job starts, and at most one in thirty seconds after that. A context manager."""
 
     def __init__(self) -> None:
-        self._title, self._total, self._done, self._said = "", 0, 0, 0.0
+        self._title, self._total, self._done, self._started, self._said = "", 0, 0, 0.0, 0.0
 
     def __enter__(self) -> LogProgress:
         return self
@@ -48,14 +49,16 @@ class LogProgress:
     def __exit__(self, *_: object) -> None: ...
 
     def start(self, title: str, total: int) -> None:
-        self._title, self._total, self._done, self._said = title, total, 0, time.monotonic()
+        self._title, self._total, self._done = title, total, 0
+        self._started = self._said = time.monotonic()
         self.note(f"{title}: {total} to do")
 
     def advance(self, samples: int) -> None:
         self._done += samples
         if time.monotonic() - self._said >= _LINE_EVERY:
             self._said = time.monotonic()
-            self.note(f"{self._title}: {self._done} of {self._total}")
+            left = (self._said - self._started) * (self._total / self._done - 1)
+            self.note(f"{self._title}: {self._done} of {self._total}, {timedelta(seconds=round(left))} left")
 
     def note(self, text: str) -> None:
         print(f"ibench: {text}", file=sys.stderr, flush=True)
