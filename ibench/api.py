@@ -27,6 +27,7 @@ from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError
 from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text_job
 from ibench.modalities import Modality
+from ibench.report.progress import Silent
 from ibench.resources import store_dir
 from ibench.results import Record
 from ibench.scoring.similarity import Vectors
@@ -50,16 +51,6 @@ class Request:
     protocol: str | None = None
     prompts: str | None = None
     skip_unavailable: bool = False
-
-
-class Silent:
-    """Progress that says nothing."""
-
-    def start(self, title: str, total: int) -> None: ...
-
-    def advance(self, samples: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 def evaluate(

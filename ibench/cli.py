@@ -19,7 +19,7 @@ from ibench.errors import IbenchError
 if TYPE_CHECKING:
     from ibench.engine.plan import Share
     from ibench.engine.store import EmbeddingStore
-    from ibench.report.progress import LogProgress, TerminalProgress
+    from ibench.report.progress import LogProgress, Silent, TerminalProgress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +41,7 @@ INTERRUPTED = 130
 BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes; warnings and errors only.")]
 DataRoot = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10
     typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
@@ -68,6 +69,7 @@ def run(
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be encoded, and what is kept.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on tasks; interrupted, the same command continues."""
@@ -86,23 +88,24 @@ def run(
     }
     how = {"batch_size": _batch_size(batch_size), "workers": workers}
     if plan:
-        _plan(what, as_json)
+        _plan(what, as_json, quiet)
         return
     share = _torchrun_share()
     if share is not None:
         what["device"] = _torchrun_device(device)
     if shards is not None:
-        _encode(what, _share(shards), **how)
+        _encode(what, _share(shards), quiet, **how)
     elif share is not None and share.index > 0:  # the first process waits for the others' shards, and scores
-        _encode(what, share, **how)
+        _encode(what, share, quiet, **how)
     else:
         told = {"out": out, "seed": seed, "max_unreadable": max_unreadable, **({"share": share} if share else {})}
-        _evaluate(as_json, **what, **how, **told)
+        _evaluate(as_json, quiet, **what, **how, **told)
 
 
 @app.command()
 def demo(
     out: Annotated[Optional[Path], typer.Option(help="Also write the records here.")] = None,  # noqa: UP045
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """The bundled digits-bind checkpoint on bundled data, offline: a real zero-shot table in seconds."""
@@ -110,7 +113,7 @@ def demo(
     from ibench.tasks import suite_tasks
 
     checkpoint = bundled("digits_bind") / "digits_bind_encoder.py"
-    _evaluate(as_json, encoder=f"{checkpoint}:make_encoder", tasks=list(suite_tasks("demo")), out=out)
+    _evaluate(as_json, quiet, encoder=f"{checkpoint}:make_encoder", tasks=list(suite_tasks("demo")), out=out)
     if not as_json:
         print("Images: scikit-learn's handwritten digits. Speech: synthesised, in voices not heard in training.")
 
@@ -138,6 +141,19 @@ def leaderboard(
     from ibench.results import load_all
 
     print(write(load_all(results), out))
+
+
+@app.command()
+def doctor(data_root: DataRoot = None) -> None:
+    """What this installation can do, and what is missing for which task; exit 0 or 2."""
+    from ibench.doctor import examine
+    from ibench.report.tables import doctor_table
+
+    given = data_root or (Path(os.environ["IBENCH_DATA"]) if os.environ.get("IBENCH_DATA") else None)
+    findings = examine(given)
+    print(doctor_table(findings))
+    if problems := [f"{one.name}: {one.problem}" for one in findings if one.problem]:
+        raise IbenchError("; ".join(problems))
 
 
 @app.command()
@@ -338,11 +354,11 @@ def _opened_store(place: Path | None) -> EmbeddingStore:
     return EmbeddingStore(place if place is not None else store_dir())
 
 
-def _plan(what: Mapping[str, Any], as_json: bool) -> None:
+def _plan(what: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
     """Print the jobs of a run that is not made."""
     from dataclasses import asdict
 
-    with _working() as progress:
+    with _working(quiet) as progress:
         from ibench.api import Request, plan
         from ibench.report.tables import plan_table
 
@@ -350,18 +366,18 @@ def _plan(what: Mapping[str, Any], as_json: bool) -> None:
     print(json.dumps([asdict(job) for job in jobs], indent=1) if as_json else plan_table(jobs))
 
 
-def _encode(what: Mapping[str, Any], share: Share, **how: Any) -> None:
+def _encode(what: Mapping[str, Any], share: Share, quiet: bool, **how: Any) -> None:
     """Encode a share of a run, for another process to score."""
-    with _working() as progress:
+    with _working(quiet) as progress:
         from ibench.api import Request, encode
 
         encoded = encode(Request(**what), share, progress=progress, **how)
         progress.note(f"share {share.index}/{share.of}: {encoded} samples encoded; the command without --shards scores")
 
 
-def _evaluate(as_json: bool, **options: Any) -> None:
+def _evaluate(as_json: bool, quiet: bool, **options: Any) -> None:
     """Run tasks and print the table or the records."""
-    with _working() as progress:
+    with _working(quiet) as progress:
         from ibench.api import evaluate
         from ibench.report.tables import run_table
 
@@ -372,7 +388,7 @@ def _evaluate(as_json: bool, **options: Any) -> None:
 
 
 @contextmanager
-def _working() -> Iterator[TerminalProgress | LogProgress]:
+def _working(quiet: bool) -> Iterator[TerminalProgress | LogProgress | Silent]:
     """Progress on stderr, around what imports torch; Ctrl-C says how to go on."""
     from ibench.report.progress import progress_for_stderr
 
@@ -380,7 +396,7 @@ def _working() -> Iterator[TerminalProgress | LogProgress]:
     logging.basicConfig(format="ibench: warning: %(message)s", level=logging.ERROR)
     logging.getLogger("ibench").setLevel(logging.WARNING)
     try:
-        with progress_for_stderr() as progress:
+        with progress_for_stderr(quiet) as progress:
             progress.note("loading torch")
             yield progress
     except KeyboardInterrupt:

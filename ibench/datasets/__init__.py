@@ -12,7 +12,7 @@ from ibench.errors import IbenchError, did_you_mean
 from ibench.resources import bundled
 from ibench.tasks import Kind, TaskSpec
 
-__all__ = ["Dataset", "Item", "labels_of", "open_dataset", "refuse_unknown_reader"]
+__all__ = ["Dataset", "Item", "find_copy", "labels_of", "open_dataset", "refuse_unknown_reader"]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
@@ -31,6 +31,22 @@ def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
         from ibench.datasets import hub
 
         return hub.read_pinned(spec, spec.dataset.hub)
+    raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
+
+
+def find_copy(spec: TaskSpec, data_root: Path | None) -> str:
+    """Which copy `open_dataset` would read, without reading it: bundled, data root, or hub copy.
+
+    Raises IbenchError when there is none, as `open_dataset` does.
+    """
+    reader = _reader(spec)
+    if reader.bundled:
+        return "bundled"
+    if data_root is not None:
+        _locate(spec, data_root, reader.markers)
+        return "data root"
+    if spec.dataset.hub is not None:
+        return "hub copy"
     raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
 
 

@@ -64,5 +64,23 @@ class LogProgress:
         print(f"ibench: {text}", file=sys.stderr, flush=True)
 
 
-def progress_for_stderr() -> TerminalProgress | LogProgress:
+class Silent:
+    """Says nothing. A context manager."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, title: str, total: int) -> None: ...
+
+    def advance(self, samples: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def progress_for_stderr(quiet: bool = False) -> TerminalProgress | LogProgress | Silent:
+    """A bar on a terminal, plain lines in a log, or nothing."""
+    if quiet:
+        return Silent()
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()

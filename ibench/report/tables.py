@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from ibench.comparison import Comparison, Row
 from ibench.datacheck import DataReport
+from ibench.doctor import Finding
 from ibench.encoders.contract import Outcome
 from ibench.engine.estimate import PlannedJob
 from ibench.engine.store import Entry
@@ -105,6 +106,17 @@ def data_table(report: DataReport) -> str:
     lines += _first_few("missing", dataset.missing)
     reasons = [f"{name} ({why})" for part in (report.unreadable or {}).values() for name, why in part.items()]
     return "\n".join(lines + _first_few("unreadable", reasons))
+
+
+def doctor_table(findings: Sequence[Finding]) -> str:
+    """What `ibench doctor` found, topic by topic."""
+    topics = dict.fromkeys(one.topic for one in findings)
+    rows = {topic: [[one.name, one.state, one.problem] for one in findings if one.topic == topic] for topic in topics}
+    tables = [
+        tabulate(rows[topic], [topic, "", ""], tablefmt="simple", disable_numparse=True, maxcolwidths=[None, 90, 60])
+        for topic in topics
+    ]
+    return "\n\n".join(tables)
 
 
 def plan_table(jobs: Sequence[PlannedJob]) -> str:

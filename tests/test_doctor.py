@@ -1,0 +1,54 @@
+"""What the doctor says of an installation that works, and of one that does not."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from conftest import RunIbench
+
+from ibench import doctor
+
+
+def states(data_root: Path | None = None) -> dict[tuple[str, str], doctor.Finding]:
+    return {(one.topic, one.name): one for one in doctor.examine(data_root)}
+
+
+def test_it_tells_versions_devices_codecs_and_data(ibench: RunIbench, tmp_path: Path) -> None:
+    assert ibench("data", "fake", "esc50,nyu_depth", "--out", "noise").returncode == 0
+    done = ibench("doctor", "--data-root", "noise")
+    assert done.returncode == 0, done.stderr
+    found = states(tmp_path / "noise")
+    assert found["versions", "torch"].state == version("torch")
+    assert found["fit", "torchvision"].state == "imports"
+    assert "h264" in found["codecs", "video"].state
+    assert found["tasks", "data root"].state == "esc50, nyu_depth, nyu_depth_image"
+    assert found["tasks", "bundled"].state.startswith("digits, spoken_digits")
+    assert "vggsound" in found["tasks", "no data"].state
+    assert all(one.state in done.stdout for one in found.values() if len(one.state) < 40)
+
+
+def test_torch_and_a_companion_of_another_release(ibench: RunIbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.run
+
+    def tried(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        if "import torchvision" in command:
+            why = "Traceback ...\nRuntimeError: operator torchvision::nms does not exist\n"
+            return subprocess.CompletedProcess(command, 1, "", why)
+        return real(command, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr("ibench.doctor.subprocess.run", tried)
+    done = ibench("doctor")
+    assert done.returncode == 2
+    assert "torchvision: RuntimeError: operator torchvision::nms does not exist" in done.stderr
+    assert "install the three of one release" in done.stderr
+
+
+def test_what_is_missing_is_named_with_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", (*doctor.PACKAGES, "no-such-package"))
+    monkeypatch.setattr(doctor, "_VIDEO_CODECS", (*doctor._VIDEO_CODECS, "no_such_codec"))
+    found = states()
+    assert found["versions", "no-such-package"].problem == 'missing; pip install "no-such-package"'
+    assert found["codecs", "video"].problem == "no no_such_codec: video samples in it are unreadable"
