@@ -74,12 +74,12 @@ def measure(tower: str, folder: Path, options: argparse.Namespace) -> dict[str, 
         half = load(weights, dtype=torch.bfloat16, **common)
         turns: dict[str, Callable[[], object]] = {
             "reference s": reference.run,
-            "fp32 s": lambda: single.encode(modality, batch),
-            "bf16 s": lambda: half.encode(modality, batch),
+            "fp32 s": lambda: single.embed(modality, batch),
+            "bf16 s": lambda: half.embed(modality, batch),
         }
         times = {name: min(each) for name, each in alternate(turns, options.rounds).items()}
-        ours, theirs = single.encode(modality, batch), reference.output()
-        cosine = (half.encode(modality, batch) * ours).sum(dim=-1).min()
+        ours, theirs = single.embed(modality, batch), reference.output()
+        cosine = (half.embed(modality, batch) * ours).sum(dim=-1).min()
     return {name: f"{seconds:.3f}" for name, seconds in times.items()} | {
         "tower": tower,
         "batch": str(len(batch)),

@@ -40,9 +40,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from ibench.encoders import exported
-from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, to_device, unit_rows
 from ibench.encoders.cardfile import CardFile, ImageTower, SoundTower, TextTower, card_path
 from ibench.encoders.exported import is_exported
+from ibench.encoders.pixels import as_bytes, normalised
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.media.audio import resample
@@ -60,9 +61,10 @@ _Tower = ImageTower | SoundTower | TextTower
 
 @dataclass(frozen=True)
 class Pixels:
-    """PIL image → float32 [1, 3, size, size]: RGB, resized with antialiasing (bicubic), then mean and std.
+    """PIL image → uint8 [1, 3, size, size]: RGB, resized with antialiasing (bicubic).
 
-    ``squash`` resizes both sides to ``size``; otherwise the short side is, and the centre is cut out.
+    ``squash`` resizes both sides to ``size``; otherwise the short side is, and the centre is cut out. ``normalised``
+    is the rest of it, for the device: 0..1, then mean and std.
     """
 
     size: int
@@ -75,9 +77,11 @@ class Pixels:
             raise UnreadableSample(f"an image of mode {image.mode}: the archive's card is for 8 bits a pixel")
         shape = [self.size, self.size] if self.squash else [self.size]
         resized = TF.resize(image.convert("RGB"), shape, InterpolationMode.BICUBIC)
-        square = TF.to_tensor(TF.center_crop(resized, [self.size, self.size]))
-        view: Tensor = TF.normalize(square, list(self.mean), list(self.std))
-        return view[None]
+        return as_bytes(TF.center_crop(resized, [self.size, self.size]))[None]
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Bytes [n, 3, size, size], on any device → float32."""
+        return normalised(pixels, self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,12 @@ class ArchiveEncoder:
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
         """Token ids [n, context], pixels [n, 3, H, W] or sound [n, samples] → float32 [n, dim], unit rows.
 
-        Raises IbenchError for a method that gives anything but a tensor [n, dim], or fails.
+        All as `preprocess` makes them. Raises IbenchError for a method that gives anything but a tensor [n, dim], or
+        fails.
         """
-        batch = batch.to(self.device, self.dtype) if batch.is_floating_point() else batch.to(self.device)
+        batch, front_end = to_device(batch, self.device), self.front_ends[modality]
+        batch = front_end.normalised(batch) if isinstance(front_end, Pixels) else batch
+        batch = batch.to(self.dtype) if batch.is_floating_point() else batch
         try:
             vectors = self.methods[modality](batch)
         except RuntimeError as error:

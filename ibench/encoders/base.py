@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -13,13 +14,27 @@ from torch import Tensor
 from ibench.modalities import Modality, RawSample
 
 Preprocess: TypeAlias = Callable[[RawSample], Tensor]
-"""A picklable function: raw sample → tensor [views, ...]. It runs in decode workers, on the CPU."""
+"""A picklable function: raw sample → tensor [views, ...]. It runs in decode workers, on the CPU.
+
+What is faster on the device, over a whole batch, is left to `Encoder.encode`; images best travel as bytes
+(`ibench.encoders.pixels`).
+"""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What ``--dtype`` may be; towers run in it, embeddings always come out in float32."""
 
 Views: TypeAlias = Mapping[str, Any]
 """How a protocol wants samples of one modality cut into views, e.g. ``{"clips": 3}``; empty: the family's own rule."""
+
+
+@dataclass(frozen=True)
+class OneView:
+    """A function of one view, raw sample → tensor [...], as a front end: → tensor [1, ...]. A class, so it pickles."""
+
+    function: Callable[[RawSample], Tensor]
+
+    def __call__(self, raw: RawSample) -> Tensor:
+        return self.function(raw)[None]
 
 
 class Card(BaseModel):
@@ -67,10 +82,21 @@ class Encoder(Protocol):
         ...
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
-        """Embeddings of a batch [n, ...] of views: float32 [n, dim], L2-normalised, on any device."""
+        """Embeddings of a batch [n, ...] of views as `preprocess` makes them: float32 [n, dim], L2-normalised.
+
+        On any device; what is left of the front end is done here.
+        """
         ...
 
 
 def unit_rows(vectors: Tensor) -> Tensor:
     """Rows of unit length in float32, whatever dtype the towers ran in."""
     return torch.nn.functional.normalize(vectors.float(), dim=-1)
+
+
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """``batch`` on ``device``. On CUDA the host goes on meanwhile, if the batch lies in pinned memory.
+
+    Nowhere else: on MPS such a copy may read its source after that is gone (pytorch/pytorch issue 189690).
+    """
+    return batch.to(device, non_blocking=device.type == "cuda")

@@ -19,19 +19,27 @@ LOWEST_HZ = 20.0
 PREEMPHASIS = 0.97
 FLOOR = torch.finfo(torch.float32).eps
 CHUNK = 8
-"""Clips per transform: the frames of eight 2-s clips stay in the processor's cache, those of eighty do not."""
+"""Clips per transform on a CPU: the frames of eight 2-s clips stay in its cache, those of eighty do not."""
+CHUNK_ON_DEVICE = 128
+"""Clips per transform elsewhere: enough to fill a GPU, and 128 2-s clips take a few hundred MiB while they last."""
+
+
+def frames_within(samples: int, rate: int) -> int:
+    """How many whole frames of 25 ms, one every 10 ms, there are in that many samples at ``rate`` Hz."""
+    frame, hop = int(rate * FRAME_SECONDS), int(rate * HOP_SECONDS)
+    return max((samples - frame) // hop + 1, 0)
 
 
 def log_mel(clips: Tensor, rate: int, bins: int) -> Tensor:
-    """Log-mel energies of mono clips [n, samples] at ``rate`` Hz: float32 [n, frames, bins].
+    """Log-mel energies of mono clips [n, samples] at ``rate`` Hz, on their device: float32 [n, frames, bins].
 
     Equal to ``torchaudio.compliance.kaldi.fbank`` of each clip with the options named at the top of this module.
     A clip shorter than one frame of 25 ms has no frames.
     """
-    frame = int(rate * FRAME_SECONDS)
-    if clips.shape[-1] < frame:
+    if not frames_within(clips.shape[-1], rate):
         return clips.new_zeros(len(clips), 0, bins)
-    return torch.cat([_log_mel(chunk, rate, bins) for chunk in torch.split(clips, CHUNK)])
+    chunk = CHUNK if clips.device.type == "cpu" else CHUNK_ON_DEVICE
+    return torch.cat([_log_mel(part, rate, bins) for part in torch.split(clips, chunk)])
 
 
 def _log_mel(clips: Tensor, rate: int, bins: int) -> Tensor:
@@ -40,10 +48,10 @@ def _log_mel(clips: Tensor, rate: int, bins: int) -> Tensor:
     frames = frames - frames.mean(dim=-1, keepdim=True)
     # The sample before the first is taken to equal it, as Kaldi does.
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    frames = (frames - PREEMPHASIS * before) * torch.hann_window(frame, periodic=False)
+    frames = (frames - PREEMPHASIS * before) * _window(frame, clips.device)
     size = _power_of_two(frame)
     power = torch.fft.rfft(frames, n=size).abs().square()
-    energies: Tensor = power @ _mel_filters(bins, size, rate)
+    energies: Tensor = power @ _mel_filters(bins, size, rate, clips.device)
     return energies.clamp(min=FLOOR).log()
 
 
@@ -52,10 +60,16 @@ def _power_of_two(length: int) -> int:
 
 
 @cache
-def _mel_filters(bins: int, size: int, rate: int) -> Tensor:
+def _window(frame: int, device: torch.device) -> Tensor:
+    return torch.hann_window(frame, periodic=False).to(device)
+
+
+@cache
+def _mel_filters(bins: int, size: int, rate: int, device: torch.device) -> Tensor:
     """Triangular filters [size // 2 + 1, bins], equidistant on the mel scale.
 
-    Computed in float32 on purpose: the reference is, and near the foot of a triangle its rounding reaches 1e-5.
+    Computed in float32 on purpose: the reference is, and near the foot of a triangle its rounding reaches 1e-5. And on
+    the CPU, so that they are the same on any device.
     """
     low, high = _mel(LOWEST_HZ), _mel(rate / 2)
     step = (high - low) / (bins + 1)
@@ -64,7 +78,7 @@ def _mel_filters(bins: int, size: int, rate: int) -> Tensor:
     mels = (1127.0 * (1.0 + (rate / size) * torch.arange(size // 2) / 700.0).log()).unsqueeze(1)
     rising, falling = (mels - left) / (centre - left), (right - mels) / (right - centre)
     filters = torch.minimum(rising, falling).clamp(min=0.0)
-    return torch.cat([filters, filters.new_zeros(1, bins)])  # Kaldi leaves the Nyquist frequency out
+    return torch.cat([filters, filters.new_zeros(1, bins)]).to(device)  # Kaldi leaves the Nyquist frequency out
 
 
 def _mel(hertz: float) -> float:

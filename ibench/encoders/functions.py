@@ -10,19 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import Card, OneView, Preprocess, Views, to_device, unit_rows
 from ibench.errors import IbenchError
 from ibench.modalities import Modality, RawSample
-
-
-@dataclass(frozen=True)
-class _OneView:
-    """Adds the axis of views to the tensor of a sample that has one. A class, so that it pickles."""
-
-    prepare: Callable[[RawSample], Tensor]
-
-    def __call__(self, raw: RawSample) -> Tensor:
-        return self.prepare(raw)[None]
 
 
 @dataclass(frozen=True)
@@ -35,11 +25,11 @@ class FunctionEncoder:
     device: torch.device
 
     def preprocess(self, modality: Modality, views: Views) -> Preprocess:
-        return _OneView(self.towers[modality][0])
+        return OneView(self.towers[modality][0])
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
         with _evaluating(self.module):
-            return unit_rows(self.towers[modality][1](batch.to(self.device)))
+            return unit_rows(self.towers[modality][1](to_device(batch, self.device)))
 
 
 def from_functions(

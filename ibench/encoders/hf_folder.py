@@ -17,7 +17,7 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, to_device, unit_rows
 from ibench.encoders.folder_weights import read_folder
 from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Source
@@ -50,7 +50,7 @@ class TowersEncoder:
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
         """Batch [n, ...] of views → float32 [n, dim], unit rows."""
-        return unit_rows(self.towers[modality](batch.to(self.device)))
+        return unit_rows(self.towers[modality](to_device(batch, self.device)))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -63,6 +63,40 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     clear = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+@dataclass(frozen=True)
+class ImageSteps:
+    """An image processor of transformers in two halves: ``early`` in decode workers, ``late`` on the device.
+
+    Between them pixels are bytes, where the processor's steps are the library's common ones, as CLIP's are: those end
+    in rescaling and normalising. A processor with steps of its own, such as ALIGN's, does all of them early.
+    """
+
+    processor: Any
+
+    def early(self, images: Any) -> Tensor:
+        """One image or several of one size → [n, 3, H, W]: bytes, or floats that are ready."""
+        left = {"do_rescale": False, "do_normalize": False} if self._in_halves else {}
+        return self.processor(images=images, return_tensors="pt", **left)["pixel_values"]  # type: ignore[no-any-return]
+
+    def late(self, pixels: Tensor) -> Tensor:
+        """Bytes [..., 3, H, W], on any device → float32 that the model takes; floats are ready."""
+        if pixels.is_floating_point():
+            return pixels
+        its = self.processor
+        mean, std = (tuple(one) if isinstance(one, list) else one for one in (its.image_mean, its.image_std))
+        return its.rescale_and_normalize(  # type: ignore[no-any-return]
+            pixels, its.do_rescale, its.rescale_factor, its.do_normalize, mean, std
+        )
+
+    @property
+    def _in_halves(self) -> bool:
+        common, own = transformers.CLIPImageProcessor, type(self.processor)
+        steps = ("_preprocess", "rescale_and_normalize")
+        return not self.processor.do_pad and all(
+            hasattr(own, step) and getattr(own, step) is getattr(common, step, None) for step in steps
+        )
 
 
 @dataclass(frozen=True)

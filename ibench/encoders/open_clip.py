@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ import open_clip
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import Compose, Normalize, ToTensor
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import Card, OneView, Preprocess, Views, to_device, unit_rows
 from ibench.encoders.folder_weights import files_read, read_folder, weight_files
 from ibench.encoders.hf_folder import opening
+from ibench.encoders.pixels import as_bytes, normalised
 from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.trimming import open_clip_reader
 from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
-from ibench.modalities import Modality, RawSample
+from ibench.modalities import Modality
 
 _LOG = logging.getLogger("ibench")
 
@@ -46,39 +50,37 @@ _PRECISION = {"fp32": "fp32", "bf16": "pure_bf16", "fp16": "pure_fp16"}
 
 
 @dataclass(frozen=True)
-class _OneView:
-    """A transform or tokenizer of open_clip as a front end: raw sample → tensor [1, ...]."""
-
-    function: Callable[[Any], Tensor]
-    batched: bool
-
-    def __call__(self, raw: RawSample) -> Tensor:
-        return self.function([raw]) if self.batched else self.function(raw)[None]
-
-
-@dataclass(frozen=True)
 class OpenClipEncoder:
     """Image and text towers of one open_clip model."""
 
     card: Card
     model: nn.Module
     read: Callable[[Tensor], Tensor]
-    image_transform: Callable[[Any], Tensor]
-    tokenizer: Callable[[Any], Tensor]
+    front_ends: Mapping[Modality, Preprocess]
+    look: Callable[[Tensor], Tensor]
     device: torch.device
     dtype: torch.dtype
 
     def preprocess(self, modality: Modality, views: Views) -> Preprocess:
-        if modality is Modality.TEXT:
-            return _OneView(self.tokenizer, batched=True)
-        return _OneView(self.image_transform, batched=False)
+        """open_clip's own transform, up to its floats, and its tokenizer: one view, whatever ``views`` says."""
+        return self.front_ends[modality]
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
-        """Token ids [n, context] or pixels [n, 3, H, W] → float32 [n, dim], unit rows."""
-        batch = batch.to(self.device)
+        """Token ids [n, context] or pixels [n, 3, H, W] as `preprocess` makes them → float32 [n, dim], unit rows."""
+        batch = to_device(batch, self.device)
         if modality is Modality.TEXT:
             return unit_rows(self.read(batch))
-        return unit_rows(self.model.encode_image(batch.to(self.dtype)))  # type: ignore[operator]
+        return unit_rows(self.model.encode_image(self.look(batch).to(self.dtype)))  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class _PixelBytes:
+    """PIL image → uint8 [1, 3, H, W], by those steps of a transform that are for PIL images."""
+
+    steps: Compose
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return as_bytes(self.steps(image))[None]
 
 
 def recognise(source: Source) -> Opening | None:
@@ -176,6 +178,7 @@ def _load(
     load_strictly(model, _fitted(model, weights), source.reference)
     model.eval()
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    see, look = in_halves(transform)
     tokenizer = _tokenizer_of(config)
     card = Card(
         name=name,
@@ -189,7 +192,20 @@ def _load(
         licence="see the checkpoint's own card",
     )
     device, precision = torch.device(source.device), next(model.parameters()).dtype
-    return OpenClipEncoder(card, model, open_clip_reader(model), transform, tokenizer, device, precision)
+    front_ends = {Modality.IMAGE: see, Modality.TEXT: tokenizer}
+    return OpenClipEncoder(card, model, open_clip_reader(model), front_ends, look, device, precision)
+
+
+def in_halves(transform: Compose) -> tuple[Preprocess, Callable[[Tensor], Tensor]]:
+    """open_clip's image transform as a front end that gives bytes, and what is left of it to do on the device.
+
+    All it has so far work on PIL images and end in ToTensor and Normalize; any other stays whole.
+    """
+    *steps, to_tensor, normalise = transform.transforms
+    if not isinstance(to_tensor, ToTensor) or not isinstance(normalise, Normalize):
+        return OneView(transform), lambda pixels: pixels
+    look = partial(normalised, mean=tuple(normalise.mean), std=tuple(normalise.std))
+    return _PixelBytes(Compose(steps)), look
 
 
 def _created(config: str, device: str, dtype: str, **more: Any) -> Any:

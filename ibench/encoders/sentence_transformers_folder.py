@@ -21,8 +21,15 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
-from ibench.encoders.hf_folder import as_rgb, load_whole, opening, refuse_foreign, refuse_lacking_tokenizer
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, to_device, unit_rows
+from ibench.encoders.hf_folder import (
+    ImageSteps,
+    as_rgb,
+    load_whole,
+    opening,
+    refuse_foreign,
+    refuse_lacking_tokenizer,
+)
 from ibench.encoders.source import Family, Opening, Source, read_json
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import Modality
@@ -56,13 +63,12 @@ class TextBytes:
 
 @dataclass(frozen=True)
 class ModelPixels:
-    """PIL image → float32 [1, 3, H, W] by the model's own image processor, as RGB on white."""
+    """PIL image → [1, 3, H, W] by the early steps of the model's own image processor, as RGB on white."""
 
-    processor: Any
+    steps: ImageSteps
 
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels: Tensor = self.processor(images=as_rgb(image), return_tensors="pt")["pixel_values"]
-        return pixels
+        return self.steps.early(as_rgb(image))
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,13 @@ class SentenceTransformersEncoder:
 
     @torch.no_grad()
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
-        """Text bytes [n, TEXT_BYTES] or pixels [n, 3, H, W] → float32 [n, dim], unit rows."""
-        if modality is Modality.TEXT:
+        """Text bytes [n, TEXT_BYTES] or pixels [n, 3, H, W], as `preprocess` has them → float32 [n, dim], unit rows."""
+        front_end = self.front_ends[modality]
+        if not isinstance(front_end, ModelPixels):
             texts = [bytes(row).rstrip(b"\0").decode() for row in batch.tolist()]
             return unit_rows(self.model.encode(texts, batch_size=len(texts), convert_to_tensor=True))
-        pixels = {"pixel_values": batch.to(self.model.device, self.dtype), "modality": "image"}
-        return unit_rows(self.model(pixels)["sentence_embedding"])
+        pixels = front_end.steps.late(to_device(batch, self.model.device)).to(self.dtype)
+        return unit_rows(self.model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"])
 
 
 def recognise(source: Source) -> Opening | None:
@@ -193,5 +200,5 @@ def _front_ends(model: Any) -> dict[Modality, Preprocess]:
         front_ends[Modality.TEXT] = TextBytes()
     processor = getattr(getattr(model[0], "processor", None), "image_processor", None)
     if "image" in model.modalities and processor is not None:
-        front_ends[Modality.IMAGE] = ModelPixels(processor)
+        front_ends[Modality.IMAGE] = ModelPixels(ImageSteps(processor))
     return front_ends

@@ -13,6 +13,7 @@ from torch import Tensor
 from ibench.encoders.base import DTYPES, Card, Preprocess
 from ibench.encoders.folder_weights import files_read
 from ibench.encoders.hf_folder import (
+    ImageSteps,
     Tokenize,
     TowersEncoder,
     as_rgb,
@@ -65,15 +66,15 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Pixels:
-    """Image → float32 [1, 3, H, W] by the folder's own processor, after conversion to RGB."""
+    """Image → [1, 3, H, W] by the early steps of the folder's own processor, after conversion to RGB."""
 
-    processor: Any
+    steps: ImageSteps
 
     def __call__(self, raw: RawSample) -> Tensor:
-        return self.processor(images=as_rgb(raw), return_tensors="pt")["pixel_values"]  # type: ignore[no-any-return]
+        return self.steps.early(as_rgb(raw))
 
     def __str__(self) -> str:
-        return f"RGB on white, {settings_of(self.processor)}"
+        return f"RGB on white, {settings_of(self.steps.processor)}"
 
 
 @dataclass(frozen=True)
@@ -98,20 +99,20 @@ class Patches:
 
 @dataclass(frozen=True)
 class Clip:
-    """Video → float32 [1, count, 3, H, W]: the frames in the middle of ``count`` equal parts."""
+    """Video → [1, count, 3, H, W] by the processor's early steps: the frames in the middle of ``count`` equal parts."""
 
-    processor: Any
+    steps: ImageSteps
     count: int
 
     def __call__(self, raw: RawSample) -> Tensor:
         shown = raw.frame_times
         middles = [(2 * part + 1) * len(shown) // (2 * self.count) for part in range(self.count)]
         frames = raw.frames([shown[middle] for middle in middles])
-        pixels = self.processor(list(frames), return_tensors="pt")["pixel_values"]
-        return pixels.reshape(1, self.count, *pixels.shape[-3:])  # type: ignore[no-any-return]
+        pixels = self.steps.early(list(frames))
+        return pixels.reshape(1, self.count, *pixels.shape[-3:])
 
     def __str__(self) -> str:
-        return f"frames in the middle of {self.count} equal parts, {settings_of(self.processor)}"
+        return f"frames in the middle of {self.count} equal parts, {settings_of(self.steps.processor)}"
 
 
 def recognise(source: Source) -> Opening | None:
@@ -158,12 +159,13 @@ def _sight(
     kind: _Kind, model: Any, processor: Any, dtype: torch.dtype
 ) -> tuple[Modality, Preprocess, Callable[[Tensor], Tensor]]:
     """What the model sees, its front end and its tower."""
-    if kind.model == "XCLIPModel":
-        front = Clip(processor, model.config.vision_config.num_frames)
-        return Modality.VIDEO, front, lambda pixels: pooled(model.get_video_features(pixel_values=pixels.to(dtype)))
     if kind.model == "Siglip2Model":
         return Modality.IMAGE, Patches(processor), lambda packed: _see_patches(model, packed, dtype)
-    return Modality.IMAGE, Pixels(processor), lambda pixels: pooled(model.get_image_features(pixels.to(dtype)))
+    steps = ImageSteps(processor)
+    if kind.model == "XCLIPModel":
+        front = Clip(steps, model.config.vision_config.num_frames)
+        return Modality.VIDEO, front, lambda frames: pooled(model.get_video_features(steps.late(frames).to(dtype)))
+    return Modality.IMAGE, Pixels(steps), lambda pixels: pooled(model.get_image_features(steps.late(pixels).to(dtype)))
 
 
 def _see_patches(model: Any, packed: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibench.encoders.filterbank import CHUNK, log_mel
+from ibench.encoders.filterbank import CHUNK, frames_within, log_mel
 
 
 def kaldi(clip: Tensor, rate: int, bins: int) -> Tensor:
@@ -38,6 +38,18 @@ def test_the_chunks_do_not_show() -> None:
     clips = torch.randn(2 * CHUNK + 3, 4_000, generator=torch.Generator().manual_seed(0))
     alone = torch.cat([log_mel(clip.unsqueeze(0), 16_000, 128) for clip in clips])
     assert torch.allclose(log_mel(clips, 16_000, 128), alone, rtol=1e-6, atol=1e-5)
+
+
+def test_all_is_computed_where_the_clips_are() -> None:
+    """On the meta device, which computes shapes only, torch refuses to mix devices as it does on a GPU."""
+    assert log_mel(torch.zeros(3, 4_000, device="meta"), 16_000, 128).device.type == "meta"
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_frames_are_counted_as_they_are_cut(rate: int) -> None:
+    frame = int(0.025 * rate)
+    for length in (0, frame - 1, frame, frame + 159, frame + 160, frame + 440, frame + 441, 2 * rate):
+        assert log_mel(torch.zeros(1, length), rate, 23).shape[1] == frames_within(length, rate)
 
 
 def test_less_than_a_frame_has_no_frames() -> None:

@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
 
 from ibench.api import evaluate
+from ibench.encoders.filterbank import log_mel
 from ibench.encoders.imagebind import ImageBind, load
 from ibench.encoders.imagebind.clips import clip_starts, clips_to_cover
+from ibench.encoders.imagebind.frontends import CLIP_MEAN, CLIP_STD
 from ibench.encoders.imagebind.layout import has_towers
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import DepthMap, ImuWindow, Modality, Waveform
@@ -86,23 +90,24 @@ class Frames:
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_tower_equals_the_reference(encoder: ImageBind, name: str) -> None:
-    assert difference(encoder.encode(Modality(name), INPUTS[name]()), golden(f"tower/{name}")) <= 1e-5
+    assert difference(encoder.embed(Modality(name), INPUTS[name]()), golden(f"tower/{name}")) <= 1e-5
 
 
 @pytest.mark.parametrize("name", samples.PICTURES)
 def test_the_image_front_end_equals_the_reference(encoder: ImageBind, name: str) -> None:
     view = encoder.preprocess(Modality.IMAGE, {})(samples.picture(name))
-    assert view.shape == (1, 3, 224, 224)
-    assert difference(samples.sample(view), golden(f"front/image/{name}")) <= 1e-5
+    seen = encoder.inputs(Modality.IMAGE, view)
+    assert (view.dtype, seen.dtype, seen.shape) == (torch.uint8, torch.float32, (1, 3, 224, 224))
+    assert difference(samples.sample(seen), golden(f"front/image/{name}")) <= 1e-5
 
 
 @pytest.mark.parametrize("rule", ["3", "cover"])
 @pytest.mark.parametrize("name", samples.SOUNDS)
 def test_the_audio_front_end_equals_the_reference(encoder: ImageBind, name: str, rule: str) -> None:
     front_end = encoder.preprocess(Modality.AUDIO, {"clips": 3} if rule == "3" else {})
-    views = front_end(Waveform(*samples.sound(name)))
-    assert views.shape[1:] == (1, 128, 204)
-    ours, theirs = samples.sample(views), golden(f"front/audio/{name}/{rule}")
+    heard = encoder.inputs(Modality.AUDIO, front_end(Waveform(*samples.sound(name))))
+    assert heard.shape[1:] == (1, 128, 204)
+    ours, theirs = samples.sample(heard), golden(f"front/audio/{name}/{rule}")
     # A bin 60 dB below the loudest of its frame holds what the transform rounded off there, which another processor
     # rounds otherwise, and the logarithm shows it: single values may differ by more than the whole does.
     assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
@@ -127,8 +132,8 @@ def test_token_ids_equal_the_reference(weights: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("name", INPUTS)
 def test_embeddings_are_unit_vectors_whatever_the_batch(encoder: ImageBind, name: str) -> None:
     batch = INPUTS[name]()
-    together = encoder.encode(Modality(name), batch)
-    alone = torch.cat([encoder.encode(Modality(name), view.unsqueeze(0)) for view in batch])
+    together = encoder.embed(Modality(name), batch)
+    alone = torch.cat([encoder.embed(Modality(name), view.unsqueeze(0)) for view in batch])
     assert together.dtype == torch.float32
     assert torch.allclose(together.norm(dim=-1), torch.ones(len(batch)), atol=1e-6)
     assert difference(alone, together) <= 1e-5
@@ -150,15 +155,17 @@ def test_padding_after_the_end_token_changes_nothing(encoder: ImageBind) -> None
 def test_half_precision_stays_near_single(weights: dict[str, Tensor], encoder: ImageBind, dtype: torch.dtype) -> None:
     halved = opened(weights, dtype=dtype)
     for name, batch in INPUTS.items():
-        vectors = halved.encode(Modality(name), batch())
+        vectors = halved.embed(Modality(name), batch())
         assert vectors.dtype == torch.float32
-        cosines = (vectors * encoder.encode(Modality(name), batch())).sum(dim=-1)
+        cosines = (vectors * encoder.embed(Modality(name), batch())).sum(dim=-1)
         assert cosines.min() > 0.998, name
 
 
 def test_a_batch_of_another_shape_is_refused(encoder: ImageBind) -> None:
-    with pytest.raises(IbenchError, match=r"ImageBind audio: a batch of shape \(2, 128, 204\), each view is \(1, 128"):
-        encoder.encode(Modality.AUDIO, torch.zeros(2, 128, 204))
+    with pytest.raises(
+        IbenchError, match=r"ImageBind audio: a batch of shape \(2, 1, 128, 204\), each view is \(32001,\)"
+    ):
+        encoder.encode(Modality.AUDIO, torch.zeros(2, 1, 128, 204))
 
 
 # Checkpoints
@@ -184,7 +191,7 @@ def test_a_checkpoint_may_hold_some_of_the_towers(weights: dict[str, Tensor], en
     assert part.card.modalities == (Modality.TEXT, Modality.AUDIO)
     assert part.card.trained_pairs == ()
     batch = INPUTS["audio"]()
-    assert torch.equal(part.encode(Modality.AUDIO, batch), encoder.encode(Modality.AUDIO, batch))
+    assert torch.equal(part.embed(Modality.AUDIO, batch), encoder.embed(Modality.AUDIO, batch))
     with pytest.raises(IbenchError, match="has no vision tower, so no video; it has text, audio"):
         part.preprocess(Modality.VIDEO, {})
 
@@ -247,7 +254,7 @@ def test_front_ends_are_picklable(encoder: ImageBind) -> None:
 def test_clips_cover_the_recording(encoder: ImageBind, seconds: float, clips: int) -> None:
     waveform = Waveform(np.zeros((1, round(seconds * 16_000)), np.float32), 16_000)
     assert clips_to_cover(seconds) == clips
-    assert encoder.preprocess(Modality.AUDIO, {})(waveform).shape == (clips, 1, 128, 204)
+    assert len(encoder.preprocess(Modality.AUDIO, {})(waveform)) == clips
 
 
 def test_clips_are_spread_to_the_end() -> None:
@@ -288,6 +295,31 @@ def test_the_audio_front_end_leaves_its_sample_alone(encoder: ImageBind) -> None
     before = waveform.samples.copy()
     encoder.preprocess(Modality.AUDIO, {})(waveform)
     assert np.array_equal(waveform.samples, before)
+
+
+def test_images_are_those_of_torchvision_bit_by_bit(encoder: ImageBind) -> None:
+    """Resize, CenterCrop, ToTensor and Normalize in one process, as in the released ``data.py``."""
+    picture = samples.picture(next(iter(samples.PICTURES)))
+    resized = transforms.Compose([transforms.Resize(224, InterpolationMode.BICUBIC), transforms.CenterCrop(224)])
+    whole = transforms.Compose([resized, transforms.ToTensor(), transforms.Normalize(CLIP_MEAN, CLIP_STD)])
+    seen = encoder.inputs(Modality.IMAGE, encoder.preprocess(Modality.IMAGE, {})(picture))
+    assert torch.equal(seen[0], whole(picture.convert("RGB")))
+    warm = encoder.inputs(Modality.THERMAL, encoder.preprocess(Modality.THERMAL, {})(picture))
+    assert torch.equal(warm[0], transforms.ToTensor()(resized(picture.convert("L"))))
+
+
+def test_clips_of_any_length_share_a_batch(encoder: ImageBind) -> None:
+    """What is filled up on the way to the device is not heard: each clip is as if it had come alone, and unfilled."""
+    rng = np.random.default_rng(0)
+    sounds = [0.1 * rng.standard_normal((2, length)).astype(np.float32) for length in (400, 559, 560, 31_999, 70_000)]
+    front_end = encoder.preprocess(Modality.AUDIO, {})
+    views = [front_end(Waveform(sound, 16_000)) for sound in sounds]
+    together = encoder.inputs(Modality.AUDIO, torch.cat(views))
+    for sound, heard in zip(sounds, torch.split(together, [len(view) for view in views]), strict=True):
+        first = torch.from_numpy(sound[:, :32_000])
+        mel = log_mel((first - first.mean())[:1], 16_000, 128)[0].T
+        filled = torch.nn.functional.pad(mel, (0, 204 - mel.shape[1]))
+        torch.testing.assert_close(heard[0, 0], (filled + 4.268) / 9.138, rtol=0, atol=1e-5)
 
 
 def test_only_the_frames_needed_are_decoded(encoder: ImageBind) -> None:
@@ -358,7 +390,8 @@ def test_conventions_see_the_same_room_alike(encoder: ImageBind) -> None:
 
 def test_thermal_images_are_grey_and_not_normalised(encoder: ImageBind) -> None:
     front_end = encoder.preprocess(Modality.THERMAL, {})
-    assert torch.equal(front_end(Image.new("RGB", (300, 500), "white")), torch.ones(1, 1, 224, 224))
+    white = front_end(Image.new("RGB", (300, 500), "white"))
+    assert torch.equal(encoder.inputs(Modality.THERMAL, white), torch.ones(1, 1, 224, 224))
     with pytest.raises(UnreadableSample, match="8-bit"):
         front_end(Image.new("I;16", (300, 500)))
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision import transforms
 
 from ibench.encoders import open_checkpoint
 from ibench.encoders.base import Encoder
+from ibench.encoders.open_clip import in_halves
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 
@@ -82,6 +86,27 @@ def test_any_image_mode_is_seen(files: Path, mode: str) -> None:
     encoder = open_checkpoint(str(files / "plain.pt"), "cpu", "fp32").load()
     image = Image.new("L", (40, 60), 128).convert(mode)
     assert np.isfinite(embed(encoder, Modality.IMAGE, image)).all()
+
+
+@pytest.mark.parametrize("size", [40, (40, 24)])
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "I;16"])
+def test_the_two_halves_are_the_librarys_transform_bit_by_bit(mode: str, resize_mode: str, size: Any) -> None:
+    settings = PreprocessCfg(size=size, resize_mode=resize_mode, fill_color=77)
+    transform = image_transform_v2(settings, is_train=False)
+    see, look = in_halves(transform)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8))
+    image = Image.new("I;16", (71, 50), 300) if mode == "I;16" else noise.convert(mode)
+    pixels = pickle.loads(pickle.dumps(see))(image)
+    assert pixels.dtype == torch.uint8
+    assert torch.equal(look(pixels)[0], transform(image))
+
+
+def test_a_transform_of_other_steps_stays_whole() -> None:
+    squash = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5), transforms.Resize((8, 8))])
+    see, look = in_halves(squash)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8))
+    assert torch.equal(look(see(image))[0], squash(image))
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])

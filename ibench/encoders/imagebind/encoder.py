@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ibench.encoders.base import Card, Preprocess, Views, unit_rows
-from ibench.encoders.imagebind.audio import BINS, AudioClips
+from ibench.encoders.base import Card, Preprocess, Views, to_device, unit_rows
+from ibench.encoders.imagebind.audio import BINS, PACKED, AudioClips, spectrograms
 from ibench.encoders.imagebind.frontends import (
+    CLIP_MEAN,
+    CLIP_STD,
     DEPTH_CONVENTIONS,
     DepthConvention,
     DisparityView,
@@ -23,6 +25,7 @@ from ibench.encoders.imagebind.frontends import (
 )
 from ibench.encoders.imagebind.layout import HEAD_WIDTHS, image_size, load_towers
 from ibench.encoders.imagebind.towers import IMU_CHANNELS, TextTower, Tower, TowerShape
+from ibench.encoders.pixels import normalised, unit
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 
@@ -99,15 +102,37 @@ class ImageBind:
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
         """Views [n, ...], each as `preprocess` makes them, to unit vectors, float32 [n, dim] on the encoder's device.
 
-        The released code multiplies them by a fixed scale for each modality (none for vision): that turns neither a
-        ranking nor, within a modality, the mean of clips. Raises IbenchError for a batch of another shape.
+        Raises IbenchError for a batch of another shape.
+        """
+        return self.embed(modality, self.inputs(modality, batch))
+
+    @torch.inference_mode()
+    def inputs(self, modality: Modality, batch: Tensor) -> Tensor:
+        """What the tower takes of views [n, ...] as `preprocess` makes them: the second half of the front end.
+
+        On the encoder's device, in float32: bytes become normalised pixels (of thermal images 0..1), clips of sound
+        spectrograms; the rest, and pixels that are floats, is ready. Raises IbenchError as `encode` does.
         """
         shape = self._shape(modality)
         expected = _view_shape(modality, shape)
-        if batch.ndim != len(expected) + 1 or tuple(batch.shape[1:]) != expected:
+        if tuple(batch.shape[1:]) != expected:
             raise IbenchError(f"ImageBind {modality}: a batch of shape {tuple(batch.shape)}, each view is {expected}")
-        dtype = torch.long if modality is Modality.TEXT else self.dtype
-        return unit_rows(self.towers[shape.tower](batch.to(self.device, dtype)))
+        views = to_device(batch, self.device)
+        if modality is Modality.IMAGE:
+            return normalised(views, CLIP_MEAN, CLIP_STD)
+        if modality is Modality.THERMAL:
+            return unit(views)
+        return spectrograms(views, _audio_frames(shape)) if modality is Modality.AUDIO else views
+
+    @torch.inference_mode()
+    def embed(self, modality: Modality, inputs: Tensor) -> Tensor:
+        """What `inputs` gives to unit vectors, float32 [n, dim] on the encoder's device.
+
+        The released code multiplies them by a fixed scale for each modality (none for vision): that turns neither a
+        ranking nor, within a modality, the mean of clips.
+        """
+        tower = self.towers[self._shape(modality).tower]
+        return unit_rows(tower(inputs.to(torch.long if modality is Modality.TEXT else self.dtype)))
 
     def _shape(self, modality: Modality) -> TowerShape:
         if TOWER_OF[modality] not in self.shapes:
@@ -161,7 +186,7 @@ def _front_end(modality: Modality, shape: TowerShape, switches: Mapping[str, Any
         return TextIds(shape.positions)
     if modality is Modality.AUDIO:
         clips = None if switches["clips"] == "cover" else switches["clips"]
-        return AudioClips(clips, _audio_frames(shape))
+        return AudioClips(clips)
     if modality is Modality.IMU:
         return ImuSteps(_imu_steps(shape))
     if modality is Modality.VIDEO:
@@ -172,11 +197,11 @@ def _front_end(modality: Modality, shape: TowerShape, switches: Mapping[str, Any
 
 
 def _view_shape(modality: Modality, shape: TowerShape) -> tuple[int, ...]:
-    """The shape of one view."""
+    """The shape of one view as `ImageBind.preprocess` makes it."""
     if modality is Modality.TEXT:
         return (shape.positions,)
     if modality is Modality.AUDIO:
-        return (1, BINS, _audio_frames(shape))
+        return (PACKED,)
     if modality is Modality.IMU:
         return (IMU_CHANNELS, _imu_steps(shape))
     size = image_size(shape)

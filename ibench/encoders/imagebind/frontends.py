@@ -1,6 +1,7 @@
-"""Raw samples → tensors for each tower, sound excepted (`ibench.encoders.imagebind.audio`).
+"""Raw samples → what goes to the device for each tower, sound excepted (`ibench.encoders.imagebind.audio`).
 
-Each front end is a frozen dataclass: picklable, compared by value, called with a raw sample.
+Each front end is a frozen dataclass: picklable, compared by value, called with a raw sample. Images stay bytes here;
+`ImageBind.inputs` does the rest on the device.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibench.encoders.imagebind.clips import CLIP_SECONDS, clip_starts
+from ibench.encoders.pixels import as_bytes
 from ibench.errors import UnreadableSample
 from ibench.modalities import DepthMap, ImuWindow, Video
 
@@ -29,7 +31,7 @@ LARGEST_DISPARITY = 75.0
 
 @dataclass(frozen=True)
 class ImageView:
-    """PIL image → float32 [1, 3, size, size]: short side to ``size`` (bicubic), centre crop, CLIP mean and std.
+    """PIL image → uint8 [1, 3, size, size]: short side to ``size`` (bicubic), centre crop.
 
     Released code ``data.py``: the image is converted to RGB first, alpha and EXIF orientation are not looked at.
     """
@@ -37,16 +39,16 @@ class ImageView:
     size: int
 
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels = _unit_pixels(_centre_square(image.convert("RGB"), self.size))
-        return _normalised(pixels.permute(2, 0, 1)).unsqueeze(0)
+        return as_bytes(_centre_square(image.convert("RGB"), self.size))[None]
 
 
 @dataclass(frozen=True)
 class ThermalView:
-    """PIL image → float32 [1, 1, size, size] in 0..1: grey, short side to ``size`` (bicubic), centre crop.
+    """PIL image → uint8 [1, 1, size, size]: grey, short side to ``size`` (bicubic), centre crop.
 
-    No mean and std: the paper names none, and without them its LLVIP number is all but reached. Raises
-    UnreadableSample for more than 8 bits a pixel, whose mapping to temperature nobody has published.
+    The tower takes them as 0..1, without mean and std: the paper names none, and without them its LLVIP number is all
+    but reached. Raises UnreadableSample for more than 8 bits a pixel, whose mapping to temperature nobody has
+    published.
     """
 
     size: int
@@ -54,7 +56,7 @@ class ThermalView:
     def __call__(self, image: Image.Image) -> Tensor:
         if image.mode.startswith(("I", "F")):
             raise UnreadableSample(f"a thermal image of mode {image.mode}: ImageBind takes 8-bit thermal images")
-        return _unit_pixels(_centre_square(image.convert("L"), self.size))[None, None]
+        return as_bytes(_centre_square(image.convert("L"), self.size))[None]
 
 
 class DepthConvention(NamedTuple):
@@ -183,7 +185,9 @@ class VideoClips:
             shape = (math.floor(height / width * self.size), self.size)
         else:
             shape = (self.size, math.floor(width / height * self.size))
-        return _normalised(F.interpolate(unit, shape, mode="bilinear", align_corners=False))
+        scaled = F.interpolate(unit, shape, mode="bilinear", align_corners=False)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+        return (scaled - mean) / std
 
     def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
         """Top left corners of the crops."""
@@ -214,15 +218,6 @@ def _short_side_to(size: int, height: int, width: int) -> tuple[int, int]:
 def _centre(length: int, size: int) -> int:
     """Where a centre crop begins; halves go to the even pixel, as torchvision's do."""
     return round((length - size) / 2.0)
-
-
-def _unit_pixels(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).float() / 255.0
-
-
-def _normalised(pixels: Tensor) -> Tensor:
-    """RGB pixels [..., 3, H, W] in 0..1 by CLIP's mean and std."""
-    return (pixels - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
 
 
 def _ceil(frames: Any) -> int:

@@ -11,7 +11,7 @@ import transformers
 from pydantic import ValidationError
 from torch import Tensor
 
-from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
+from ibench.encoders.base import DTYPES, Card, Preprocess, Views, to_device, unit_rows
 from ibench.encoders.folder_weights import files_read, read_folder
 from ibench.encoders.hf_folder import load_tokenizer
 from ibench.encoders.languagebind.frontends import DepthView, ImageView, Spectrogram, TextIds, VideoFrames
@@ -63,8 +63,8 @@ class LanguageBindEncoder:
         The released wrapper multiplies what is not text by a learned scale, which moves no cosine.
         """
         if modality is Modality.TEXT:
-            return unit_rows(self.towers.embed_text(batch.to(self.device)))
-        return unit_rows(self.towers.embed_frames(batch.to(self.device, self.dtype)))
+            return unit_rows(self.towers.embed_text(to_device(batch, self.device)))
+        return unit_rows(self.towers.embed_frames(to_device(batch, self.device).to(self.dtype)))
 
 
 def recognise(source: Source) -> Opening | None:
