@@ -24,18 +24,24 @@ from ibench.encoders.hf_folder import (
     settings_of,
 )
 from ibench.encoders.source import Family, Opening, Source
+from ibench.encoders.trimming import end_places, without_padding
 from ibench.errors import IbenchError
 from ibench.modalities import Modality, RawSample
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a ``model_type`` means. ``tokens``: length of a text; None: as many as its tower has positions."""
+    """What a ``model_type`` means.
+
+    ``tokens``: length of a text; None: as many as its tower has positions. ``masked``: whether padding is hidden from
+    its tower. ``at_end``: read at the end token, all others at the first, or without a mask at the last position.
+    """
 
     name: str
     model: str
     tokens: int | None = None
     masked: bool = True
+    at_end: bool = False
     lower: bool = False
 
 
@@ -46,10 +52,10 @@ _KINDS = {
     "align": _Kind("ALIGN", "AlignModel", tokens=64),
     "altclip": _Kind("AltCLIP", "AltCLIPModel", tokens=77),
     "chinese_clip": _Kind("Chinese-CLIP", "ChineseCLIPModel", tokens=52),
-    "clip": _Kind("CLIP", "CLIPModel"),
+    "clip": _Kind("CLIP", "CLIPModel", at_end=True),
     "siglip": _Kind("SigLIP", "SiglipModel", masked=False, lower=True),
     "siglip2": _Kind("SigLIP 2", "Siglip2Model", masked=False, lower=True),
-    "xclip": _Kind("X-CLIP", "XCLIPModel"),
+    "xclip": _Kind("X-CLIP", "XCLIPModel", at_end=True),
 }
 
 FAMILIES = (
@@ -150,7 +156,7 @@ def _load(kind: _Kind, source: Source) -> TowersEncoder:
         preprocessing={seen: str(front), Modality.TEXT: f"{tokenize}, {mask} attention mask{alone}"},
         licence="see the checkpoint's own card",
     )
-    towers = {seen: tower, Modality.TEXT: _reader(model, kind.masked)}
+    towers = {seen: tower, Modality.TEXT: _reader(model, kind)}
     return TowersEncoder(card, {seen: front, Modality.TEXT: tokenize}, towers, torch.device(source.device))
 
 
@@ -176,7 +182,21 @@ def _see_patches(model: Any, packed: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def _reader(model: Any, masked: bool) -> Callable[[Tensor], Tensor]:
-    return lambda tokens: pooled(
-        model.get_text_features(input_ids=tokens[:, 0], attention_mask=tokens[:, 1] if masked else None)
-    )
+def _reader(model: Any, kind: _Kind) -> Callable[[Tensor], Tensor]:
+    """Ids and mask [n, 2, length] to embeddings; a tower that sees its padding (SigLIP's) gets all of it."""
+
+    def read(tokens: Tensor) -> Tensor:
+        if not kind.masked:
+            return pooled(model.get_text_features(input_ids=tokens[:, 0]))
+        tokens = without_padding(tokens, _ends(tokens[:, 0], model) if kind.at_end else None)
+        return pooled(model.get_text_features(input_ids=tokens[:, 0], attention_mask=tokens[:, 1]))
+
+    return read
+
+
+def _ends(ids: Tensor, model: Any) -> Tensor:
+    """Where the tower of a CLIP is read: at the largest id, or at the first end token, as its config and release say.
+
+    The later of the two, which differ only where a folder's tokenizer has larger ids than its end token.
+    """
+    return torch.maximum(end_places(ids, None), end_places(ids, model.config.text_config.eos_token_id))
