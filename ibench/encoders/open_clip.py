@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ibench.encoders.base import Card, Preprocess, Views, unit_rows
 from ibench.encoders.folder_weights import files_read, read_folder, weight_files
 from ibench.encoders.hf_folder import opening
+from ibench.encoders.open_clip_text import text_reader
 from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
-from ibench.encoders.trimming import open_clip_reader
 from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality, RawSample
@@ -189,7 +189,7 @@ def _load(
         licence="see the checkpoint's own card",
     )
     device, precision = torch.device(source.device), next(model.parameters()).dtype
-    return OpenClipEncoder(card, model, open_clip_reader(model), transform, tokenizer, device, precision)
+    return OpenClipEncoder(card, model, text_reader(model), transform, tokenizer, device, precision)
 
 
 def _created(config: str, device: str, dtype: str, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Trimmed texts embed as padded ones do, in every family that trims; a tower that sees its padding gets all of it."""
+"""Texts embed as padded ones do without the work of padding; a tower that sees its padding gets all of it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from ibench.encoders import open_checkpoint
-from ibench.encoders.trimming import end_places, open_clip_reader, without_padding
+from ibench.encoders.open_clip_text import text_reader
+from ibench.encoders.trimming import without_padding
 from ibench.modalities import Modality
 
 SMALL = {"width": 32, "heads": 2, "layers": 2}
-TEXTS = ["a", "a photo of a dog.", "", "\U0001f415 " * 12, "word " * 200]
+DOGS = [f"a photo of a {dog}" for dog in ("dog.", "dog", "dog house.", "dog.", "dingo.")]
+TEXTS = ["a", *DOGS, "", "\U0001f415 " * 12, "word " * 200]
 SHORT = ["a", "a!", "", "Dog!"]
 FILLING = "a dog barks " * 500
 SEES_PADDING = ("siglip", "siglip2")
 
 
 @contextmanager
-def lengths_seen() -> Iterator[list[int]]:
-    """The lengths of all token ids that text towers look up."""
+def tokens_seen() -> Iterator[list[int]]:
+    """How many token ids text towers look up, at each of their passes."""
     seen: list[int] = []
 
     def see(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(module, nn.Embedding) and inputs and inputs[0].ndim == 2:
-            seen.append(inputs[0].shape[1])
+        if isinstance(module, nn.Embedding) and inputs:
+            seen.append(inputs[0].numel())
 
     hook = register_module_forward_hook(see)
     try:
@@ -49,15 +51,15 @@ def test_a_text_embeds_alike_alone_and_beside_one_that_fills_the_context(name: s
     encoder = open_checkpoint(str(READERS[name](tmp_path).reference), "cpu", "fp32").load()
     tokenize = encoder.preprocess(Modality.TEXT, {})
     short, filling = torch.cat([tokenize(text) for text in SHORT]), tokenize(FILLING)
-    with lengths_seen() as whole:
-        expected = encoder.encode(Modality.TEXT, torch.cat([short, filling]))[:-1]
-    with lengths_seen() as cut:
+    expected = encoder.encode(Modality.TEXT, torch.cat([short, filling]))[:-1]
+    with tokens_seen() as seen:
         together = encoder.encode(Modality.TEXT, short)
     alone = torch.cat([encoder.encode(Modality.TEXT, text[None]) for text in short])
     assert (together - expected).abs().max() <= 1e-5
     assert (alone - expected).abs().max() <= 1e-5
     assert (expected[0] - expected[1]).abs().max() > 1e-3, "no tower to see a difference in"
-    assert max(cut) == filling.shape[-1] if name in SEES_PADDING else max(cut) < max(whole)
+    padded = len(short) * short.shape[-1]
+    assert max(seen) == padded if name in SEES_PADDING else max(seen) < padded
 
 
 def test_what_is_shown_or_read_is_kept() -> None:
@@ -70,29 +72,24 @@ def test_what_is_shown_or_read_is_kept() -> None:
     assert without_padding(tokens).shape == (2, 2, 9), "a text that is hidden whole attends to all padding alike"
 
 
-def test_a_clip_is_read_at_its_first_end_or_its_largest_id() -> None:
-    ids = torch.tensor([[5, 7, 9, 7, 9], [9, 5, 5, 5, 5], [5, 5, 5, 5, 5]])
-    assert end_places(ids, 7).tolist() == [1, 0, 0]
-    assert end_places(ids, None).tolist() == [2, 0, 0]
-
-
+@pytest.mark.parametrize("in_padding", [False, True])
 @torch.no_grad()
-def test_a_clip_read_in_its_padding_keeps_it(tmp_path: Path) -> None:
-    """Configs of before 2023 say that the end token is 2, and mean the largest id, which may be one of padding."""
+def test_a_clip_whose_config_says_2_is_read_at_the_largest_id(in_padding: bool, tmp_path: Path) -> None:
+    """As configs made before July 2023 do; where the largest id is one of padding, the tower gets all of it."""
     model = tiny_models.clip(tmp_path / "clip")
     model.config.text_config.eos_token_id = 2
     model.save_pretrained(tmp_path / "clip")
-    tokenizer = tiny_models.clip_tokenizer()
-    end, largest = len(tokenizer) - 1, len(tokenizer) - 2
     encoder = open_checkpoint(str(tmp_path / "clip"), "cpu", "fp32").load()
     tokens = torch.cat([encoder.preprocess(Modality.TEXT, {})(text) for text in ("a", "a dog")])
-    ids = tokens[:, 0]
-    ids[tokens[:, 1] == 0] = end
-    ids[(tokens[:, 1] == 1) & (ids == end)] = largest
-    theirs = transformers.CLIPModel.from_pretrained(tmp_path / "clip")
-    output = theirs.get_text_features(input_ids=ids, attention_mask=tokens[:, 1])
+    ids, mask = tokens[:, 0], tokens[:, 1]
+    if in_padding:
+        end = len(tiny_models.clip_tokenizer()) - 1
+        ids[(mask == 1) & (ids == end)] = end - 1
+    output = transformers.CLIPModel.from_pretrained(tmp_path / "clip").get_text_features(ids, mask)
     expected = torch.nn.functional.normalize(getattr(output, "pooler_output", output), dim=-1)
-    assert (encoder.encode(Modality.TEXT, tokens) - expected).abs().max() <= 1e-5
+    with tokens_seen() as seen:
+        assert (encoder.encode(Modality.TEXT, tokens) - expected).abs().max() <= 1e-5
+    assert (max(seen) == ids.numel()) == in_padding
 
 
 def model_of(name: str, custom: bool = False, **text: object) -> nn.Module:
@@ -113,14 +110,16 @@ def model_of(name: str, custom: bool = False, **text: object) -> nn.Module:
     [("ViT-B-32", False), ("ViT-B-32-quickgelu", False), ("ViT-B-32", True), ("PE-Core-B-16", True)],
 )
 @torch.no_grad()
-def test_a_causal_tower_of_open_clip_is_trimmed_and_exact(name: str, custom: bool) -> None:
+def test_a_causal_tower_of_open_clip_reads_beginnings_once_and_exactly(name: str, custom: bool) -> None:
     model, tokenizer = model_of(name, custom), open_clip.get_tokenizer(name)
-    read = open_clip_reader(model)
-    for texts in (TEXTS, TEXTS[:2], TEXTS[:1]):
+    read = text_reader(model)
+    for texts in (TEXTS, DOGS, TEXTS[:1]):
         ids = tokenizer(texts)
-        with lengths_seen() as seen:
+        with tokens_seen() as seen:
             assert_equal_directions(read(ids), model.encode_text(ids))
-        assert seen == [int((ids.argmax(dim=-1)).max()) + 1, ids.shape[1]]
+        whole = [tuple(text[: end + 1]) for text, end in zip(ids.tolist(), ids.argmax(dim=-1).tolist(), strict=True)]
+        beginnings = {text[:stop] for text in whole for stop in range(1, len(text) + 1)}
+        assert seen == [len(beginnings), ids.numel()]
 
 
 @pytest.mark.parametrize(
@@ -155,19 +154,19 @@ def test_a_tower_of_transformers_within_open_clip_is_trimmed_and_exact(
     model = open_clip.CustomTextCLIP(embed_dim=16, vision_cfg=sight, text_cfg={**text, "hf_proj_type": "linear"}).eval()
     ids = torch.full((2, 30), config.pad_token_id)
     ids[0, :4], ids[1, :7] = torch.arange(5, 9), torch.arange(10, 17)
-    with lengths_seen() as seen:
-        assert_equal_directions(open_clip_reader(model)(ids), model.encode_text(ids))
-    assert 7 in seen
-    assert 30 in seen
+    with tokens_seen() as seen:
+        assert_equal_directions(text_reader(model)(ids), model.encode_text(ids))
+    assert 2 * 7 in seen
+    assert 2 * 30 in seen
 
 
 @torch.no_grad()
 def test_a_tower_of_open_clip_read_elsewhere_is_left_alone() -> None:
     siglip = model_of("ViT-B-16-SigLIP", custom=True, vocab_size=100, no_causal_mask=True, pool_type="last")
     ids = torch.ones(3, siglip.text.context_length, dtype=torch.long)
-    assert open_clip_reader(siglip) == siglip.encode_text
-    assert torch.equal(open_clip_reader(siglip)(ids), siglip.encode_text(ids))
-    assert open_clip_reader(model_of("ViT-B-32", custom=True, embed_cls=True, pad_id=0)).__name__ == "encode_text"
+    assert text_reader(siglip) == siglip.encode_text
+    assert torch.equal(text_reader(siglip)(ids), siglip.encode_text(ids))
+    assert text_reader(model_of("ViT-B-32", custom=True, embed_cls=True, pad_id=0)).__name__ == "encode_text"
 
 
 def assert_equal_directions(ours: Tensor, theirs: Tensor) -> None:
