@@ -26,6 +26,7 @@ from ibench.encoders.hf_folder import (
 )
 from ibench.encoders.sizes import refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
+from ibench.encoders.trimming import without_padding
 from ibench.errors import IbenchError
 from ibench.media.audio import middle, mono
 from ibench.modalities import Modality, RawSample
@@ -139,6 +140,7 @@ def clap_encoder(name: str, family: str, model: Any, tokenizer: Any, hear: LogMe
     dtype = DTYPES[source.dtype]
 
     def read(tokens: Tensor) -> Tensor:
+        tokens = without_padding(tokens)
         return pooled(model.get_text_features(input_ids=tokens[:, 0], attention_mask=tokens[:, 1]))
 
     def listen(mels: Tensor) -> Tensor:

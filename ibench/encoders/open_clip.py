@@ -21,10 +21,10 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from ibench.encoders.base import Card, OneView, Preprocess, Views, to_device, unit_rows
 from ibench.encoders.folder_weights import files_read, read_folder, weight_files
 from ibench.encoders.hf_folder import opening
+from ibench.encoders.open_clip_text import text_reader
 from ibench.encoders.pixels import as_bytes, normalised
 from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
-from ibench.encoders.trimming import open_clip_reader
 from ibench.encoders.weights import load_strictly, read_weights
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
@@ -193,7 +193,7 @@ def _load(
     )
     device, precision = torch.device(source.device), next(model.parameters()).dtype
     front_ends = {Modality.IMAGE: see, Modality.TEXT: tokenizer}
-    return OpenClipEncoder(card, model, open_clip_reader(model), front_ends, look, device, precision)
+    return OpenClipEncoder(card, model, text_reader(model), front_ends, look, device, precision)
 
 
 def in_halves(transform: Compose) -> tuple[Preprocess, Callable[[Tensor], Tensor]]:

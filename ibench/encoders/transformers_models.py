@@ -24,19 +24,26 @@ from ibench.encoders.hf_folder import (
     pooled,
     settings_of,
 )
+from ibench.encoders.prefixes import Tree, end_places, in_trees
 from ibench.encoders.source import Family, Opening, Source
+from ibench.encoders.trimming import without_padding
 from ibench.errors import IbenchError
 from ibench.modalities import Modality, RawSample
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a ``model_type`` means. ``tokens``: length of a text; None: as many as its tower has positions."""
+    """What a ``model_type`` means.
+
+    ``tokens``: length of a text; None: as many as its tower has positions. ``masked``: whether padding is hidden from
+    its tower. ``at_end``: read at the end token, all others at the first, or without a mask at the last position.
+    """
 
     name: str
     model: str
     tokens: int | None = None
     masked: bool = True
+    at_end: bool = False
     lower: bool = False
 
 
@@ -47,11 +54,14 @@ _KINDS = {
     "align": _Kind("ALIGN", "AlignModel", tokens=64),
     "altclip": _Kind("AltCLIP", "AltCLIPModel", tokens=77),
     "chinese_clip": _Kind("Chinese-CLIP", "ChineseCLIPModel", tokens=52),
-    "clip": _Kind("CLIP", "CLIPModel"),
+    "clip": _Kind("CLIP", "CLIPModel", at_end=True),
     "siglip": _Kind("SigLIP", "SiglipModel", masked=False, lower=True),
     "siglip2": _Kind("SigLIP 2", "Siglip2Model", masked=False, lower=True),
-    "xclip": _Kind("X-CLIP", "XCLIPModel"),
+    "xclip": _Kind("X-CLIP", "XCLIPModel", at_end=True),
 }
+
+_MASKED_ATTENTION = ("eager", "sdpa")
+"""transformers' implementations of attention that take any mask."""
 
 FAMILIES = (
     Family(
@@ -151,7 +161,7 @@ def _load(kind: _Kind, source: Source) -> TowersEncoder:
         preprocessing={seen: str(front), Modality.TEXT: f"{tokenize}, {mask} attention mask{alone}"},
         licence="see the checkpoint's own card",
     )
-    towers = {seen: tower, Modality.TEXT: _reader(model, kind.masked)}
+    towers = {seen: tower, Modality.TEXT: _reader(model, kind)}
     return TowersEncoder(card, {seen: front, Modality.TEXT: tokenize}, towers, torch.device(source.device))
 
 
@@ -178,7 +188,41 @@ def _see_patches(model: Any, packed: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def _reader(model: Any, masked: bool) -> Callable[[Tensor], Tensor]:
-    return lambda tokens: pooled(
-        model.get_text_features(input_ids=tokens[:, 0], attention_mask=tokens[:, 1] if masked else None)
-    )
+def _reader(model: Any, kind: _Kind) -> Callable[[Tensor], Tensor]:
+    """Ids and mask [n, 2, length] to embeddings; a tower that sees its padding (SigLIP's) gets all of it."""
+
+    def whole(tokens: Tensor) -> Tensor:
+        mask = tokens[:, 1] if kind.masked else None
+        return pooled(model.get_text_features(input_ids=tokens[:, 0], attention_mask=mask))
+
+    def as_trees(tokens: Tensor) -> Tensor:
+        ends = end_places(tokens[:, 0], None)
+        if not _read_at(ends, tokens, model.config.text_config.eos_token_id):
+            return whole(tokens)
+        return in_trees(tokens[:, 0], ends, lambda tree: _read(model, tree))
+
+    if kind.at_end:
+        return as_trees if model.config.text_config._attn_implementation in _MASKED_ATTENTION else whole
+    return (lambda tokens: whole(without_padding(tokens))) if kind.masked else whole
+
+
+def _read_at(ends: Tensor, tokens: Tensor, end: int | None) -> bool:
+    """Whether the tower of a CLIP is read at ``ends``, the largest ids, and all that stands before is shown.
+
+    It is read at the first ``end`` token of its config, or where that is 2 (a mistake of configs made before July 2023)
+    at the largest id; that of X-CLIP at either, as transformers' release has it. The two differ, and the place may be
+    one of padding, where a tokenizer has larger ids than its end token.
+    """
+    shown = tokens[:, 1].cumprod(dim=1).gather(1, ends.unsqueeze(1))
+    same = end in (None, 2) or end_places(tokens[:, 0], end).equal(ends)
+    return same and bool(shown.all())
+
+
+def _read(model: Any, tree: Tree) -> Tensor:
+    """As get_text_features of CLIPModel and XCLIPModel does (transformers 4.57 and 5.23)."""
+    tower = model.text_model
+    # not by calling embeddings, which refuses more tokens than a text has places
+    tokens = tower.embeddings.token_embedding(tree.ids) + tower.embeddings.position_embedding(tree.places)
+    mask = tree.additive(tokens.dtype)[None, None]
+    states = tower.encoder(inputs_embeds=tokens.unsqueeze(0), attention_mask=mask).last_hidden_state
+    return model.text_projection(tower.final_layer_norm(states[0, tree.ends]))  # type: ignore[no-any-return]

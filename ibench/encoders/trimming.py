@@ -1,44 +1,33 @@
 """Prompts cut to the longest of their batch before a text tower sees them: equal embeddings for a fraction of the work.
 
-Class prompts have about ten tokens and towers are fed 77. What stands after the end token changes nothing where no
-token sees those behind it (causal attention, read at the end token). In any other tower, such as SigLIP's, which is
-read at its last position, nothing is cut.
+Class prompts have about ten tokens and towers are fed 77. Padding changes nothing where a mask hides it and the tower
+is read at tokens that the mask shows (BERT's kin). Causal towers need no padding at all: see `prefixes`. Of any other
+tower, such as SigLIP's, which sees its padding and is read at its last position, nothing is cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from torch import Tensor, nn
-from torch.func import functional_call
-
-Read = Callable[[Tensor], Tensor]
+import torch
+from torch import Tensor
 
 
-def open_clip_reader(model: nn.Module) -> Read:
-    """How an open_clip model reads token ids [n, context] → [n, dim]; trimmed where that is exact.
+def without_padding(tokens: Tensor, read_at: Tensor | None = None) -> Tensor:
+    """Ids over their attention mask, int64 [n, 2, L], cut behind the last token that is shown or read.
 
-    CLIP keeps its text tower's parts itself, other models keep it whole as ``text``. A tower with a class token after
-    the text (CoCa's) has it at a fixed position, and is not trimmed.
+    Exact where the tower hides what the mask does not show, and is read at ``read_at`` [n]; None: at the first token,
+    or at the tokens shown.
     """
-    whole: Any = model
-    tower: Any = getattr(model, "text", model)
-    pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", None))
-    causal = getattr(tower, "attn_mask", None) is not None
-    if not causal or pool not in ("argmax", "eos") or getattr(tower, "cls_emb", None) is not None:
-        return whole.encode_text  # type: ignore[no-any-return]
-    end_id: Any = getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
+    length = shown(tokens[:, 1].bool())
+    if read_at is not None:
+        length = max(length, int(read_at.max()) + 1)
+    return tokens[..., :length]
 
-    def read(ids: Tensor) -> Tensor:
-        ends = (ids if pool == "argmax" else ids.eq(end_id).int()).argmax(dim=-1)
-        length = int(ends.max()) + 1
-        cut = {"attn_mask": tower.attn_mask[:length, :length]}
-        if tower is whole:
-            cut["positional_embedding"] = tower.positional_embedding[:length]
-            outputs = functional_call(whole, cut, kwargs={"text": ids[:, :length]})
-            return outputs["text_features"] if isinstance(outputs, dict) else outputs[1]  # type: ignore[no-any-return]
-        output = functional_call(tower, cut, (ids[:, :length],))
-        return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
-    return read
+def shown(mask: Tensor) -> int:
+    """How many places of a mask bool [n, L] are needed: up to the last one that any row shows.
+
+    All, where a row shows none: such a text attends to its padding.
+    """
+    if not bool(mask.any(dim=1).all()):
+        return mask.shape[1]
+    return int(torch.nonzero(mask.any(dim=0)).max()) + 1

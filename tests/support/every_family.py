@@ -42,6 +42,33 @@ def imagebind(place: Path) -> Written:
     return Written(place / "imagebind.pth", place / "imagebind.pth")
 
 
+def imagebind_text(place: Path) -> Written:
+    """The text tower alone, with CLIP's whole vocabulary."""
+    sys.path.insert(0, str(ENCODER_TESTS))
+    import imagebind_samples
+
+    with safe_open(ENCODER_TESTS / "goldens" / "imagebind.safetensors", "pt") as file:
+        shapes = {key: tuple(shape) for key, shape in json.loads(file.metadata()["shapes"]).items() if ".text." in key}
+    words = "modality_preprocessors.text.token_embedding.weight"
+    shapes[words] = (49_408, *shapes[words][1:])
+    torch.save(imagebind_samples.random_weights(shapes), place / "imagebind.pth")
+    return Written(place / "imagebind.pth", place / "imagebind.pth")
+
+
+def ms_clap(release: str) -> Callable[[Path], Written]:
+    """With its tokenizer beside it."""
+
+    def write(place: Path) -> Written:
+        sys.path.insert(0, str(ENCODER_TESTS))
+        import test_ms_clap
+
+        test_ms_clap.FILES[release](place)
+        torch.save({"model": test_ms_clap.state(release)}, place / "msclap.pth")
+        return Written(place / "msclap.pth", place / "msclap.pth")
+
+    return write
+
+
 TINY_OPEN_CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
@@ -158,3 +185,11 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
 }
 if find_spec("sentence_transformers"):
     WRITERS["sentence_transformers"] = sentence_transformers
+
+READERS: dict[str, Callable[[Path], Written]] = {
+    **{name: write for name, write in WRITERS.items() if name not in ("imagebind", "torchscript", "embeddings")},
+    "imagebind_text": imagebind_text,
+    "ms_clap_2022": ms_clap("2022"),
+    "ms_clap_2023": ms_clap("2023"),
+}
+"""Those that embed text."""

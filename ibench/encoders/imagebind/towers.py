@@ -4,7 +4,7 @@ Each tower is a stem that turns its input into tokens, learned positions, a pre-
 one pooled token. They differ in what `TowerShape` holds.
 
 Two things are computed more cheaply than in the released code, and equal it to rounding: the last block updates only
-the token that is pooled, and prompts are cut to the longest of their batch.
+the token that is pooled, and what several prompts of a batch begin with is computed once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ibench.encoders.prefixes import Tree, end_places, in_trees
 
 NORM_EPS = 1e-6
 STEM_NORM_EPS = 1e-5
@@ -80,16 +82,14 @@ class TextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids [n, up to positions] to embeddings [n, dim], not normalised."""
-        ends = ids.argmax(dim=-1)
-        # No token sees those after it, so what follows the last end token of the batch changes nothing.
-        ids = ids[:, : int(ends.max()) + 1]
-        tokens = self.stem(ids) + self.pos_embed[:, : ids.shape[1]]
+        return in_trees(ids, end_places(ids, None), self._read)
+
+    def _read(self, tree: Tree) -> Tensor:
+        tokens = (self.stem(tree.ids) + self.pos_embed[0, tree.places]).unsqueeze(0)
         for block in self.blocks[:-1]:
-            tokens = block(tokens, causal=True)
-        last = tokens[torch.arange(len(ids), device=ids.device), ends].unsqueeze(1)
-        visible = torch.arange(ids.shape[1], device=ids.device) <= ends.unsqueeze(1)
-        pooled = self.blocks[-1](tokens, queries=last, visible=visible[:, None, None, :])
-        return self.proj(self.norm(pooled[:, 0]))  # type: ignore[no-any-return]
+            tokens = block(tokens, visible=tree.visible)
+        pooled = self.blocks[-1](tokens, queries=tokens[:, tree.ends], visible=tree.visible[tree.ends])
+        return self.proj(self.norm(pooled[0]))  # type: ignore[no-any-return]
 
 
 class PatchStem(nn.Module):
@@ -137,15 +137,16 @@ class Block(nn.Module):
         self.norm_2 = nn.LayerNorm(shape.width, NORM_EPS)
         self.mlp = Perceptron(shape.width, shape.hidden)
 
-    def forward(
-        self, tokens: Tensor, queries: Tensor | None = None, visible: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
-        """Tokens [n, tokens, width] to the same; with ``queries`` [n, few, width], some of them, to those alone."""
+    def forward(self, tokens: Tensor, queries: Tensor | None = None, visible: Tensor | None = None) -> Tensor:
+        """Tokens [n, tokens, width] to the same; with ``queries`` [n, few, width], some of them, to those alone.
+
+        ``visible`` bool [queries, tokens] is what each may attend to; None: all.
+        """
         normed = self.norm_1(tokens)
         if queries is None:
-            tokens = tokens + self.attn(normed, normed, None, causal)
+            tokens = tokens + self.attn(normed, normed, visible)
         else:
-            tokens = queries + self.attn(self.norm_1(queries), normed, visible, causal)
+            tokens = queries + self.attn(self.norm_1(queries), normed, visible)
         return tokens + self.mlp(self.norm_2(tokens))  # type: ignore[no-any-return]
 
 
@@ -173,7 +174,7 @@ class Attention(nn.Module):
         self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if bias_kv else None
         self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if bias_kv else None
 
-    def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor | None, causal: bool) -> Tensor:
+    def forward(self, queries: Tensor, tokens: Tensor, visible: Tensor | None) -> Tensor:
         """What ``queries`` [n, q, width] gather from ``tokens`` [n, l, width]: [n, q, width]."""
         weight, bias, width = self.in_proj_weight, self.in_proj_bias, tokens.shape[-1]
         if queries is tokens:
@@ -184,9 +185,8 @@ class Attention(nn.Module):
         if self.bias_k is not None and self.bias_v is not None:
             key = torch.cat([key, self.bias_k.expand(len(key), -1, -1)], dim=1)
             value = torch.cat([value, self.bias_v.expand(len(value), -1, -1)], dim=1)
-        mixed = F.scaled_dot_product_attention(
-            self._split(query), self._split(key), self._split(value), attn_mask=visible, is_causal=causal
-        )
+        query, key, value = (self._split(part) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, tokens: Tensor) -> Tensor:

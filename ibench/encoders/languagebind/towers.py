@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, Po
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibench.encoders.prefixes import Tree, end_places, in_trees
 from ibench.errors import IbenchError
 
 _LORA = re.compile(r"(.*)\.lora_(A|B)\.default\.weight")
@@ -120,10 +121,12 @@ class TextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids [n, context] to [n, width]."""
-        ends = ids.argmax(dim=-1)  # the first of equal maxima: padding with the end token changes nothing
-        ids = ids[:, : int(ends.max()) + 1]  # nor does what follows, for no token sees those after it
-        tokens = self.encoder(self.embeddings(ids), frames=1, causal=True)
-        return self.final_layer_norm(tokens[torch.arange(len(ids), device=ids.device), ends])  # type: ignore[no-any-return]
+        return in_trees(ids, end_places(ids, None), self._read)
+
+    def _read(self, tree: Tree) -> Tensor:
+        tokens = self.embeddings(tree.ids, tree.places).unsqueeze(0)
+        tokens = self.encoder(tokens, frames=1, visible=tree.visible)
+        return self.final_layer_norm(tokens[0, tree.ends])  # type: ignore[no-any-return]
 
 
 class TextEmbeddings(nn.Module):
@@ -134,9 +137,9 @@ class TextEmbeddings(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Token ids [n, up to context] to [n, tokens, width]."""
-        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]  # type: ignore[no-any-return]
+    def forward(self, ids: Tensor, places: Tensor) -> Tensor:
+        """Token ids [m] and their places [m] in their texts to [m, width]."""
+        return self.token_embedding(ids) + self.position_embedding(places)  # type: ignore[no-any-return]
 
 
 class VisionTower(nn.Module):
@@ -153,7 +156,7 @@ class VisionTower(nn.Module):
         """Frames [n, T, channels, H, W] to [n, width]."""
         samples, count = frames.shape[:2]
         tokens = self.pre_layrnorm(self.embeddings(frames.flatten(0, 1)))
-        tokens = self.encoder(tokens, frames=count, causal=False)
+        tokens = self.encoder(tokens, frames=count)
         pooled: Tensor = self.post_layernorm(tokens[:, 0])
         return pooled.reshape(samples, count, -1).mean(dim=1)
 
@@ -183,10 +186,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(config, frames) for _ in range(config.num_hidden_layers))
 
-    def forward(self, tokens: Tensor, frames: int, causal: bool) -> Tensor:
-        """Tokens [n · frames, tokens, width], the frames of a sample side by side, to the same."""
+    def forward(self, tokens: Tensor, frames: int, visible: Tensor | None = None) -> Tensor:
+        """Tokens [n · frames, tokens, width], the frames of a sample side by side, to the same.
+
+        ``visible`` bool [tokens, tokens] is what each may attend to; None: all.
+        """
         for layer in self.layers:
-            tokens = layer(tokens, frames, causal)
+            tokens = layer(tokens, frames, visible)
         return tokens
 
 
@@ -206,11 +212,11 @@ class Layer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(width, config.layer_norm_eps)
         self.mlp = Perceptron(config)
 
-    def forward(self, tokens: Tensor, frames: int, causal: bool) -> Tensor:
+    def forward(self, tokens: Tensor, frames: int, visible: Tensor | None) -> Tensor:
         """Tokens [n · frames, tokens, width] to the same."""
         if self.temporal:
             tokens = self._over_time(tokens, frames)
-        tokens = tokens + self.self_attn(self.layer_norm1(tokens), causal)
+        tokens = tokens + self.self_attn(self.layer_norm1(tokens), visible)
         return tokens + self.mlp(self.layer_norm2(tokens))  # type: ignore[no-any-return]
 
     def _over_time(self, tokens: Tensor, frames: int) -> Tensor:
@@ -219,7 +225,7 @@ class Layer(nn.Module):
         series = tokens.reshape(-1, frames, places, width).transpose(1, 2).reshape(-1, frames, width)
         if frames > 1:
             series = series + self.temporal_embedding
-        attended: Tensor = series + self.temporal_attn(self.temporal_layer_norm1(series), causal=False)
+        attended: Tensor = series + self.temporal_attn(self.temporal_layer_norm1(series))
         return attended.reshape(-1, places, frames, width).transpose(1, 2).reshape(-1, places, width)
 
 
@@ -232,11 +238,11 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, causal: bool) -> Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens [n, tokens, width] to the same."""
         parts = (project(tokens) for project in (self.q_proj, self.k_proj, self.v_proj))
         query, key, value = (part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in parts)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

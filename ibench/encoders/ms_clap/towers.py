@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibench.encoders.trimming import without_padding
+
 HOP = 320
 """Samples from frame to frame, in both releases (``configs/config_202*.yml``); no tensor tells it."""
 
@@ -144,9 +146,10 @@ class TextEncoder(nn.Module):
         Read at the first token, or with ``at_end`` where the released code takes the end to be: at the number of ids
         that are not 0, less one. 0 is padding, but also "!", so a text with exclamation marks is read before its end.
         """
-        ids, mask = tokens[:, 0], tokens[:, 1]
-        states = self.base(input_ids=ids, attention_mask=mask).last_hidden_state
+        ids = tokens[:, 0]
         places = ids.count_nonzero(dim=1) - 1 if self.at_end else ids.new_zeros(len(ids))
+        tokens = without_padding(tokens, places)
+        states = self.base(input_ids=tokens[:, 0], attention_mask=tokens[:, 1]).last_hidden_state
         return self.projection(states[torch.arange(len(ids), device=ids.device), places])  # type: ignore[no-any-return]
 
 
