@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 PEERS = {
     "mteb": ("mteb[open-clip-torch,image]==2.26.*",),
     "clip-benchmark": ("clip-benchmark==1.6.*", "requests", "webdataset", "numpy<2.4"),
-    "pytorchvideo": ("pytorchvideo==0.1.*", "av==14.*", "torchaudio"),
+    "pytorchvideo": ("pytorchvideo==0.1.*",),
 }
 """What pip installs for each peer, beside the torch and torchvision that ibench is tested with."""
 
