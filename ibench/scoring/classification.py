@@ -35,7 +35,7 @@ def score(
     rank = np.empty(len(queries), np.int64)
     for rows, scores in name_scores(queries, names, names_of):
         predicted[rows] = scores.argmax(axis=1)
-        best[rows] = scores.max(axis=1)
+        best[rows] = scores[np.arange(len(scores)), predicted[rows]]
         rank[rows] = _rank_of(scores, gold[rows])
     samples = pd.DataFrame(
         {
@@ -61,22 +61,23 @@ def confusion(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(samples["gold"], samples["prediction"])
 
 
-def _rank_of(scores: Vectors, gold: NDArray[np.intp]) -> NDArray[np.int64]:
+def _rank_of(scores: Vectors, gold: NDArray[np.intp]) -> list[int]:
     """1 for the class that wins; an equal score of a class listed earlier counts as better."""
     own = np.take_along_axis(scores, gold[:, None], axis=1)
     earlier = np.arange(scores.shape[1])[None, :] < gold[:, None]
     ahead = (scores > own) | ((scores == own) & earlier)
-    return np.asarray(1 + ahead.sum(axis=1))
+    return [1 + int(np.count_nonzero(row)) for row in ahead]  # several times as fast as along an axis
 
 
 def _mean_per_class_recall(
     correct: NDArray[np.bool_], gold: NDArray[np.intp], clusters: Sequence[str], seed: int
 ) -> Metric:
     """The mean, over classes that occur, of the share of their samples that is right (balanced accuracy)."""
+    kind = 2 * gold + correct
 
     def recall(weights: NDArray[np.float64]) -> float:
-        total = np.bincount(gold, weights)
-        right = np.bincount(gold, weights * correct)
-        return float(np.mean(right[total > 0] / total[total > 0]))
+        counts = np.bincount(kind, weights, minlength=2 * int(gold.max() + 1)).reshape(-1, 2)
+        occurring = counts[counts.any(axis=1)]
+        return float(np.mean(occurring[:, 1] / occurring.sum(axis=1)))
 
     return bootstrap(recall, clusters, seed)

@@ -25,12 +25,10 @@ def name_scores(queries: Vectors, names: Vectors, names_of: Sequence[Sequence[in
     ``names_of[c]`` are the rows of ``names`` that class c goes by; the maximum is ImageBind's rule for the class
     "other" of NYU-D (arXiv 2305.05665, appendix A).
     """
-    single = all(len(rows) == 1 for rows in names_of)
-    in_order = [tuple(rows) for rows in names_of] == [(row,) for row in range(len(names))]
+    if [tuple(rows) for rows in names_of] == [(row,) for row in range(len(names))]:
+        yield from similarity_rows(queries, names)
+        return
+    columns = [row for rows in names_of for row in rows]
+    first = np.cumsum([0, *(len(rows) for rows in names_of[:-1])])
     for chunk, scores in similarity_rows(queries, names):
-        if in_order:
-            yield chunk, scores
-        elif single:
-            yield chunk, scores.take([rows[0] for rows in names_of], axis=1)
-        else:
-            yield chunk, np.stack([scores[:, list(rows)].max(axis=1) for rows in names_of], axis=1)
+        yield chunk, np.maximum.reduceat(scores.take(columns, axis=1), first, axis=1)

@@ -31,7 +31,9 @@ def score(
     ``gold[i]`` are the class indices of sample i. Scores are not softmaxed over classes: that would mix classes,
     while AP ranks the samples within one. Classes without a positive are left out of the mean.
     """
-    scores = np.concatenate([chunk for _, chunk in name_scores(queries, names, names_of)])
+    scores = np.empty((len(queries), len(names_of)), np.float32)
+    for rows, chunk in name_scores(queries, names, names_of):
+        scores[rows] = chunk
     positive = np.zeros(scores.shape, bool)
     for row, indices in enumerate(gold):
         positive[row, list(indices)] = True

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ibench.scoring.intervals import Metric, bootstrap, proportion
+from ibench.scoring.intervals import Metric, median, proportion
 from ibench.scoring.similarity import Vectors, similarity_rows
 
 TIES = "pessimistic: an irrelevant item of equal score ranks first"
@@ -50,8 +50,7 @@ def score(
     )
     own = list(samples["cluster"])
     metrics = {f"recall@{k}": proportion(rank <= k, own, seed) for k in _AT}
-    order = np.argsort(rank)
-    metrics["median_rank"] = bootstrap(lambda weights: _weighted_median(rank[order], weights[order]), own, seed)
+    metrics["median_rank"] = median(rank, own, seed, (1, len(gallery)))
     return metrics, samples
 
 
@@ -80,22 +79,28 @@ def _ranks(
     best = np.empty(len(queries), np.float32)
     by_group = np.argsort(gallery_codes, kind="stable")
     begin, end = (np.searchsorted(gallery_codes[by_group], query_codes, side) for side in ("left", "right"))
-    for rows, chunk in similarity_rows(queries, gallery):
-        # row by row: numpy counts and compares a contiguous row several times as fast as along an axis
-        for query, scores in enumerate(chunk, start=rows.start):
-            relevant = by_group[begin[query] : end[query]]
-            own = scores[relevant]
-            scores[relevant] = -np.inf
-            rival = scores.argmax()
-            rank[query] = 1 + np.count_nonzero(scores >= own.max())
-            # of equal scores the irrelevant one stands first
-            first[query] = rival if rank[query] > 1 else relevant[own.argmax()]
-            best[query] = max(scores[rival], own.max())
+    for rows, scores in similarity_rows(queries, gallery):
+        query, relevant = _pairs(by_group, begin[rows], end[rows])
+        own = scores[query, relevant]
+        best_own = np.maximum.reduceat(own, np.flatnonzero(np.diff(query, prepend=-1)))
+        at_best = np.flatnonzero(own == best_own[query])
+        first_own = relevant[at_best[np.flatnonzero(np.diff(query[at_best], prepend=-1))]]
+        scores[query, relevant] = -np.inf
+        rival = scores.argmax(axis=1)
+        best_rival = scores[np.arange(len(scores)), rival]
+        # numpy counts a row several times as fast as along an axis
+        rank[rows] = [1 + np.count_nonzero(ahead) for ahead in scores >= best_own[:, None]]
+        # of equal scores the irrelevant one stands first
+        first[rows] = np.where(best_rival >= best_own, rival, first_own)
+        best[rows] = np.maximum(best_rival, best_own)
     return rank, first, best
 
 
-def _weighted_median(values: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
-    """The median of sorted values repeated ``weights`` times: the mean of the two middle ones of an even number."""
-    upto = np.cumsum(weights)
-    low, high = np.searchsorted(upto, [(upto[-1] - 1) / 2, upto[-1] / 2], side="right")
-    return float(values[low] + values[min(high, len(values) - 1)]) / 2
+def _pairs(
+    members: NDArray[np.intp], begin: NDArray[np.intp], end: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row i paired with each of ``members[begin[i]:end[i]]``: the rows, ascending, and the members, in their order."""
+    counts = end - begin
+    row = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return row, members[np.arange(len(row)) + (begin - before)[row]]

@@ -19,12 +19,12 @@ cells = st.integers(1, 300)
 
 @contextmanager
 def chunks_of(cells: int) -> Iterator[None]:
-    whole = similarity._CHUNK_CELLS
-    similarity._CHUNK_CELLS = cells
+    whole = similarity._CHUNK_CELLS, similarity._BLOCK_CELLS
+    similarity._CHUNK_CELLS, similarity._BLOCK_CELLS = cells, max(1, cells // 3)
     try:
         yield
     finally:
-        similarity._CHUNK_CELLS = whole
+        similarity._CHUNK_CELLS, similarity._BLOCK_CELLS = whole
 
 
 def few_directions(rng: np.random.Generator, n: int) -> np.ndarray:

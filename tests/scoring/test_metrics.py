@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,9 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 from torchmetrics.retrieval import RetrievalHitRate
 
-from ibench.scoring import classification, multilabel, retrieval
+from ibench.scoring import classification, intervals, multilabel, retrieval
 from ibench.scoring.classifier import class_embeddings
-from ibench.scoring.intervals import Metric, bootstrap, proportion
+from ibench.scoring.intervals import Metric, bootstrap, median, proportion
 
 seeds = st.integers(0, 10_000)
 
@@ -237,4 +239,31 @@ def test_weighted_median_is_the_median_of_repeats(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     values, weights = np.sort(rng.integers(1, 9, n)), rng.integers(0, 4, n).astype(np.float64)
     weights[rng.integers(n)] += 1
-    assert retrieval._weighted_median(values, weights) == np.median(np.repeat(values, weights.astype(int)))
+    assert intervals._weighted_median(values, weights) == np.median(np.repeat(values, weights.astype(int)))
+
+
+@pytest.mark.parametrize("n", [6, 7, 20, 151])
+def test_the_interval_of_a_median_is_the_narrowest_of_its_kind_that_covers_95_percent(n: int) -> None:
+    metric = median(np.random.default_rng(n).permutation(n) + 1, [""] * n, seed=0, bounds=(1, 1000))
+    low, high = int(metric.low), int(metric.high)  # the values are their own ranks
+
+    def coverage(k: int) -> float:
+        """How often at least k and at most n - k of n coins fall on one side."""
+        return sum(math.comb(n, heads) for heads in range(k, n - k + 1)) / 2**n
+
+    assert low + high == n + 1
+    assert coverage(low) >= 0.95 > coverage(low + 1)
+    assert metric.value == (n + 1) / 2
+
+
+def test_five_values_say_nothing_of_the_median_at_95_percent() -> None:
+    metric = median(np.array([3, 1, 2, 5, 4]), [""] * 5, seed=0, bounds=(1, 70))
+    assert (metric.low, metric.value, metric.high) == (1, 3, 70)
+
+
+def test_clusters_widen_the_interval_of_a_median() -> None:
+    ranks = np.repeat(np.random.default_rng(10).integers(1, 100, 40), 5)
+    alone = median(ranks, [""] * 200, seed=0, bounds=(1, 100))
+    together = median(ranks, [f"recording {row // 5}" for row in range(200)], seed=0, bounds=(1, 100))
+    assert together.value == alone.value
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
