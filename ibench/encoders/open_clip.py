@@ -25,7 +25,7 @@ from ibench.encoders.open_clip_text import text_reader
 from ibench.encoders.pixels import as_bytes, normalised
 from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
 from ibench.encoders.source import Family, Opening, Source
-from ibench.encoders.weights import load_strictly, read_weights
+from ibench.encoders.weights import load_strictly, read_weights, undrawn
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 
@@ -174,7 +174,8 @@ def _load_folder(source: Source) -> OpenClipEncoder:
 def _load(
     config: str, name: str, weights: Mapping[str, Tensor], source: Source, tag: str | None = None
 ) -> OpenClipEncoder:
-    model = _created(config, source.device, source.dtype, force_preprocess_cfg=_preprocessing_of(config, tag))
+    with undrawn():
+        model = _created(config, source.device, source.dtype, force_preprocess_cfg=_preprocessing_of(config, tag))
     load_strictly(model, _fitted(model, weights), source.reference)
     model.eval()
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
