@@ -29,8 +29,11 @@ leaderboard: $(READY)
 	$(BIN)/ibench demo --out results
 	$(BIN)/ibench leaderboard results --out leaderboards
 
+# Those of benchmarks/ that need nothing beside ibench; docs/performance.md has the commands of all.
 bench: $(READY)
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/text.py
+	$(BIN)/python benchmarks/scale.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

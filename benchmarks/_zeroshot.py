@@ -17,6 +17,7 @@ from PIL import Image
 
 TEMPLATES = ("a photo of a {}.", "a blurry photo of a {}.", "a drawing of a {}.", "itap of my {}.")
 _SIDE = 256
+_SHARDS = 4  # as many as CLIP_benchmark's default of loader processes, each of which needs one
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,14 @@ def _for_ibench(folder: Path, task: str, template: str) -> None:
 
 def _for_clip_benchmark(folder: Path, files: list[Path], gold: list[int], names: list[str], template: str) -> None:
     (folder / "test").mkdir(parents=True, exist_ok=True)
-    (folder / "test" / "nshards.txt").write_text("1")
+    (folder / "test" / "nshards.txt").write_text(str(_SHARDS))
     (folder / "classnames.txt").write_text("\n".join(names))
     (folder / "zeroshot_classification_templates.txt").write_text(template.replace("{}", "{c}"))
-    with tarfile.open(folder / "test" / "0.tar", "w") as tar:
-        for file, label in zip(files, gold, strict=True):
-            tar.add(file, file.name)
-            member = tarfile.TarInfo(f"{file.stem}.cls")
-            member.size = len(str(label))
-            tar.addfile(member, io.BytesIO(str(label).encode()))
+    for shard, rows in enumerate(np.array_split(np.arange(len(files)), _SHARDS)):
+        with tarfile.open(folder / "test" / f"{shard}.tar", "w") as tar:
+            for row in rows.tolist():
+                tar.add(files[row], files[row].name)
+                label = str(gold[row]).encode()
+                member = tarfile.TarInfo(f"{files[row].stem}.cls")
+                member.size = len(label)
+                tar.addfile(member, io.BytesIO(label))

@@ -145,7 +145,13 @@ def engine(encoder: ReadyTensors, modality: Modality, samples: Tensor, batch_siz
     job = Job("ready tensors", modality, {}, items, {"samples": len(samples)})
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        encode_missing([job], EmbeddingStore(Path(folder)), lambda: encoder, Means(batch_size), Silent())
+        encode_missing(
+            [job],
+            EmbeddingStore(Path(folder)),
+            lambda: encoder,
+            Means(batch_size, pinned=encoder.device != "cpu"),
+            Silent(),
+        )
         return time.perf_counter() - started
 
 

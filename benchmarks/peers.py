@@ -1,6 +1,6 @@
 """Four zero-shot tasks over the same images: ibench beside mteb and CLIP_benchmark, whole processes, in one run.
 
-    python benchmarks/peers.py --environments ENVIRONMENTS [--images 512] [--classes 100] [--dtypes fp32 bf16]
+    python benchmarks/peers.py --environments ENVIRONMENTS [--images 512] [--classes 100] [--workers 0]
 
 The peers are installed into ENVIRONMENTS, each in one of its own, by the first run. All read the same PNGs of 256² and
 the same random ViT-B-32, in one process for the four tasks, and start from nothing: no store, no cache. bf16 is the
@@ -27,10 +27,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--classes", type=int, default=100, help="of each task")
     parser.add_argument("--dtypes", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--workers", type=int, default=0, help="decode processes of each program")
+    parser.add_argument("--workers", type=int, help="decode processes of each; without it, each program's default")
     given = parser.parse_args()
     pythons = {peer: python_of(peer, given.environments) for peer in ("mteb", "clip-benchmark")}
-    print(f"{machine()}; 4 tasks of {given.classes} classes over {given.images} images, {given.workers} workers")
+    workers = "default" if given.workers is None else given.workers
+    print(f"{machine()}; 4 tasks of {given.classes} classes over {given.images} images, {workers} workers")
     with tempfile.TemporaryDirectory() as folder:
         workload = make(Path(folder), given.images, given.classes)
         for dtype in given.dtypes:
@@ -46,13 +47,13 @@ Run = tuple[Measured, dict[str, float]]
 """A whole process, and the accuracy of each task."""
 
 
-def ibench(workload: Workload, dtype: str, workers: int) -> Run:
+def ibench(workload: Workload, dtype: str, workers: int | None) -> Run:
     tasks = ",".join(str(workload.folder / f"{task}.yaml") for task in workload.tasks)
     run = workload.folder / f"ibench-{dtype}"
     process = measured(
         [
             *(sys.executable, "-m", "ibench", "run", "--task", tasks, "--ckpt", f"ViT-B-32@{workload.checkpoint}"),
-            *("--dtype", dtype, "--workers", str(workers), "--out", run / "results", "--json"),
+            *("--dtype", dtype, "--out", run / "results", "--json", *told("--workers", workers)),
         ],
         {"IBENCH_CACHE": str(run / "cache")},
     )
@@ -60,13 +61,13 @@ def ibench(workload: Workload, dtype: str, workers: int) -> Run:
     return process, {record["task"]: record["metrics"]["top1"]["value"] for record in records}
 
 
-def mteb(workload: Workload, python: Path, dtype: str, workers: int) -> Run:
+def mteb(workload: Workload, python: Path, dtype: str, workers: int | None) -> Run:
     script = HERE / "_in_mteb.py"
-    process = measured([python, script, workload.folder, "zeroshot", "--dtype", dtype, "--workers", str(workers)])
+    process = measured([python, script, workload.folder, "zeroshot", "--dtype", dtype, *told("--workers", workers)])
     return process, json.loads(process.output.splitlines()[-1])["accuracies"]
 
 
-def clip_benchmark(workload: Workload, python: Path, dtype: str, workers: int) -> Run:
+def clip_benchmark(workload: Workload, python: Path, dtype: str, workers: int | None) -> Run:
     out = workload.folder / f"clip-benchmark-{dtype}"
     out.mkdir()
     process = measured(
@@ -74,11 +75,15 @@ def clip_benchmark(workload: Workload, python: Path, dtype: str, workers: int) -
             *(python, "-m", "clip_benchmark.cli", "eval", "--dataset", *(f"wds/{task}" for task in workload.tasks)),
             *("--dataset_root", workload.folder / "clip-benchmark" / "{dataset}", "--output", out / "{dataset}.json"),
             *("--model", "ViT-B-32", "--pretrained", workload.checkpoint, "--task", "zeroshot_classification"),
-            *("--num_workers", str(workers), "--batch_size", "64", *(["--no_amp"] if dtype == "fp32" else [])),
+            *("--batch_size", "64", *(["--no_amp"] if dtype == "fp32" else []), *told("--num_workers", workers)),
         ]
     )
     results = {task: json.loads((out / f"{task}.json").read_text()) for task in workload.tasks}
     return process, {task: result["metrics"]["acc1"] for task, result in results.items()}
+
+
+def told(option: str, workers: int | None) -> tuple[str, ...]:
+    return () if workers is None else (option, str(workers))
 
 
 def report(runs: dict[str, Run], workload: Workload) -> str:
