@@ -35,7 +35,11 @@ data_app = typer.Typer(help="Data sets on disk: check a copy, write a miniature 
 app.add_typer(data_app, name="data")
 store_app = typer.Typer(help="The embeddings that are kept: list, measure, tidy.", rich_markup_mode=None)
 app.add_typer(store_app, name="store")
+baseline_app = typer.Typer(help="What later runs are held to: accept a run as the baseline.", rich_markup_mode=None)
+app.add_typer(baseline_app, name="baseline")
 app.command()(cli_compare.compare)
+app.command()(cli_compare.check)
+baseline_app.command("accept")(cli_compare.accept)
 
 
 @app.command()

@@ -16,8 +16,6 @@ from ibench.errors import IbenchError
 if TYPE_CHECKING:
     from ibench.report.progress import LogProgress, Silent, TerminalProgress
 
-REGRESSION = 1
-INCONCLUSIVE = 3
 INTERRUPTED = 130
 BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
 
@@ -51,6 +49,16 @@ def batch_size_from(asked: str) -> int | None:
     if not asked.isdecimal() and asked != "auto":
         raise IbenchError(f"--batch-size {asked}: a whole number from 1, or auto")
     return int(asked) if asked.isdecimal() else None
+
+
+def write_text(path: Path, text: str, mode: str) -> None:
+    """Write or append to a file that an option names."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise IbenchError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def fail(message: str, code: int) -> NoReturn:

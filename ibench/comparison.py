@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from ibench.errors import IbenchError
-from ibench.pairs import paired
+from ibench.pairs import lower_is_better, paired
 from ibench.results import Kept, Record
 from ibench.scoring.paired import ALPHA, Difference, holm
 from ibench.tasks import load_task, suite_tasks
@@ -97,11 +97,6 @@ def comparison(kept: Sequence[Kept]) -> Comparison:
 def unlike(record: Record, other: Record) -> list[str]:
     """What keeps two records of one task and protocol from being compared."""
     return [name for field, name in _SAME.items() if getattr(record, field) != getattr(other, field)]
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric counts places instead of hits."""
-    return metric.endswith("median_rank")
 
 
 def members(suite: str) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ def paired(first: Kept, second: Kept) -> Difference:
     samples are not kept, or are not those that the records were made of."""
     metric = first.record.headline
     own, other = _rows_of(first, second)
-    found = difference(outcome(metric, own), outcome(metric, other), list(own["cluster"]), first.record.seed)
+    found = difference(outcome(metric, own), outcome(metric, other), own["cluster"].to_list(), first.record.seed)
     for one, value in ((first, found.first), (second, found.second)):
         if not math.isclose(value, one.record.score.value, abs_tol=1e-6):
             raise IbenchError(
@@ -38,6 +38,11 @@ def paired(first: Kept, second: Kept) -> Difference:
                 "one of the two is of another run: run the task again"
             )
     return found
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric counts places instead of hits."""
+    return metric.endswith("median_rank")
 
 
 def moved_classes(first: Kept, second: Kept) -> list[Moved]:

@@ -43,7 +43,7 @@ class Record(BaseModel):
     prediction, count) of a classification. ``timings`` are seconds by phase.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     schema_version: int = 1
     encoder: EncoderIdentity

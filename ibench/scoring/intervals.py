@@ -18,7 +18,7 @@ _BCA_LIMIT = 5000  # the jackknife of BCa costs one evaluation per cluster; beyo
 class Metric(BaseModel):
     """A value with its 95% interval, over ``n`` samples; ``method`` says how the interval was made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     value: float
     low: float

@@ -46,7 +46,7 @@ def asked(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 def aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``second`` in the order of ``first``'s. Raises IbenchError when they are not of the same samples."""
-    if list(first["id"]) == list(second["id"]):
+    if first["id"].array.equals(second["id"].array):
         return second
     if second["id"].is_unique and set(first["id"]) == set(second["id"]):
         return _at(second, pd.Index(second["id"]).get_indexer(pd.Index(first["id"])))
