@@ -1,4 +1,4 @@
-"""Zero-shot evaluation of joint-embedding encoders; see `evaluate`, `compare`, `load_task`, `load_encoder`."""
+"""Zero-shot evaluation of joint-embedding encoders; see `evaluate`, `compare`, `check`, `load_task`, `load_encoder`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from ibench.encoders.functions import from_functions
     from ibench.errors import IbenchError, UnreadableSample
     from ibench.modalities import DepthMap, ImuWindow, Modality, Video, Waveform
+    from ibench.rerun import check
     from ibench.results import Record
     from ibench.tasks import TaskSpec, load_task
 
 # Looked up on first use: `import ibench` and the command line's help must not wait for torch.
 _HOMES = {
+    "check": "rerun",
     "compare": "api",
     "evaluate": "api",
     "load_encoder": "api",
@@ -46,6 +48,7 @@ __all__ = [
     "UnreadableSample",
     "Video",
     "Waveform",
+    "check",
     "compare",
     "evaluate",
     "from_functions",

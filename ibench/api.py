@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ibench import results
+from ibench import baseline, results
 from ibench.comparison import Comparison, comparison
 from ibench.datacheck import DataReport, check
 from ibench.datasets import Dataset, open_dataset
@@ -29,7 +29,7 @@ from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text
 from ibench.modalities import Modality
 from ibench.report.progress import Silent
 from ibench.resources import store_dir
-from ibench.results import Record
+from ibench.results import Kept, Record
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import TaskSpec, load_task
 
@@ -142,9 +142,17 @@ def plan(request: Request, progress: Progress | None = None) -> list[PlannedJob]
 
 
 def compare(runs: Sequence[str | Path | Sequence[Record]]) -> Comparison:
-    """Runs side by side, the first as the reference; a run is a folder of records, one record file, or records."""
-    columns = [results.load_all(Path(run)) if isinstance(run, str | Path) else list(run) for run in runs]
-    return comparison([record for column in columns for record in column])
+    """Runs side by side, the first as the reference; a run is a folder of records, one record file, or records.
+
+    What was written to files is compared sample by sample; records alone say nothing of single samples.
+    """
+    columns = [
+        baseline.runs(Path(run))
+        if isinstance(run, str | Path)
+        else [Kept(record, run=f"run {number}") for record in run]
+        for number, run in enumerate(runs, start=1)
+    ]
+    return comparison([kept for column in columns for kept in column])
 
 
 def check_data(

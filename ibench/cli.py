@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from ibench import cli_compare
+from ibench.cli_common import BUG, AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, fail, working
 from ibench.errors import IbenchError
 
 if TYPE_CHECKING:
     from ibench.engine.plan import Share
     from ibench.engine.store import EmbeddingStore
-    from ibench.report.progress import LogProgress, Silent, TerminalProgress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,17 +35,11 @@ data_app = typer.Typer(help="Data sets on disk: check a copy, write a miniature 
 app.add_typer(data_app, name="data")
 store_app = typer.Typer(help="The embeddings that are kept: list, measure, tidy.", rich_markup_mode=None)
 app.add_typer(store_app, name="store")
-
-INTERRUPTED = 130
-BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
-
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes; warnings and errors only.")]
-DataRoot = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10
-    typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
-]
-StoreFolder = Annotated[Optional[Path], typer.Option(help="The store's folder (default: the cache).")]  # noqa: UP045
+baseline_app = typer.Typer(help="What later runs are held to: accept a run as the baseline.", rich_markup_mode=None)
+app.add_typer(baseline_app, name="baseline")
+app.command()(cli_compare.compare)
+app.command()(cli_compare.check)
+baseline_app.command("accept")(cli_compare.accept)
 
 
 @app.command()
@@ -86,7 +79,7 @@ def run(
         "prompts": prompts,
         "skip_unavailable": suite is not None,
     }
-    how = {"batch_size": _batch_size(batch_size), "workers": workers}
+    how = {"batch_size": batch_size_from(batch_size), "workers": workers}
     if plan:
         _plan(what, as_json, quiet)
         return
@@ -116,19 +109,6 @@ def demo(
     _evaluate(as_json, quiet, encoder=f"{checkpoint}:make_encoder", tasks=list(suite_tasks("demo")), out=out)
     if not as_json:
         print("Images: scikit-learn's handwritten digits. Speech: synthesised, in voices not heard in training.")
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Record files or folders of records; the first is the reference.")],
-    format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json.")] = "table",
-) -> None:
-    """Records side by side, with intervals."""
-    from ibench.comparison import comparison
-    from ibench.report.tables import comparison_table
-    from ibench.results import load_all
-
-    print(comparison_table(comparison([record for run in runs for record in load_all(run)]), format))
 
 
 @app.command()
@@ -327,14 +307,14 @@ def main() -> None:
     try:
         app()
     except IbenchError as error:
-        _fail(f"error: {' '.join(str(error).split())}", 2)
+        fail(f"error: {' '.join(str(error).split())}", 2)
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception:
         import traceback
 
         traceback.print_exc()
-        _fail("this is a bug in ibench or in the encoder's own code, see above", BUG)
+        fail("this is a bug in ibench or in the encoder's own code, see above", BUG)
 
 
 def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:
@@ -358,7 +338,7 @@ def _plan(what: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
     """Print the jobs of a run that is not made."""
     from dataclasses import asdict
 
-    with _working(quiet) as progress:
+    with working(quiet) as progress:
         from ibench.api import Request, plan
         from ibench.report.tables import plan_table
 
@@ -368,7 +348,7 @@ def _plan(what: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
 
 def _encode(what: Mapping[str, Any], share: Share, quiet: bool, **how: Any) -> None:
     """Encode a share of a run, for another process to score."""
-    with _working(quiet) as progress:
+    with working(quiet) as progress:
         from ibench.api import Request, encode
 
         encoded = encode(Request(**what), share, progress=progress, **how)
@@ -377,7 +357,7 @@ def _encode(what: Mapping[str, Any], share: Share, quiet: bool, **how: Any) -> N
 
 def _evaluate(as_json: bool, quiet: bool, **options: Any) -> None:
     """Run tasks and print the table or the records."""
-    with _working(quiet) as progress:
+    with working(quiet) as progress:
         from ibench.api import evaluate
         from ibench.report.tables import run_table
 
@@ -385,28 +365,6 @@ def _evaluate(as_json: bool, quiet: bool, **options: Any) -> None:
     print(
         json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
     )
-
-
-@contextmanager
-def _working(quiet: bool) -> Iterator[TerminalProgress | LogProgress | Silent]:
-    """Progress on stderr, around what imports torch; Ctrl-C says how to go on."""
-    from ibench.report.progress import progress_for_stderr
-
-    # libraries warn of what ibench does on purpose, such as building a model before its weights are loaded
-    logging.basicConfig(format="ibench: warning: %(message)s", level=logging.ERROR)
-    logging.getLogger("ibench").setLevel(logging.WARNING)
-    try:
-        with progress_for_stderr(quiet) as progress:
-            progress.note("loading torch")
-            yield progress
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
-
-
-def _batch_size(asked: str) -> int | None:
-    if not asked.isdecimal() and asked != "auto":
-        raise IbenchError(f"--batch-size {asked}: a whole number from 1, or auto")
-    return int(asked) if asked.isdecimal() else None
 
 
 def _share(shards: str) -> Share:
@@ -436,8 +394,3 @@ def _torchrun_device(asked: str) -> str:
         return f"cuda:{os.environ['LOCAL_RANK']}"
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     return asked
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"ibench: {message}", file=sys.stderr)
-    sys.exit(code)

@@ -14,6 +14,10 @@ class UnreadableSample(IbenchError):
     """One sample whose bytes cannot be decoded; the run records it with this reason and goes on."""
 
 
+class NotFinite(IbenchError):
+    """An encoder that gave NaN or infinity: a fault of the checkpoint, where others are of how it was asked."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint ending a "no such name" message: the nearest known names, or all of a short list."""
     names = sorted(known)

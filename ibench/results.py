@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
+from pyarrow.lib import ArrowException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ibench.errors import IbenchError
@@ -42,7 +43,7 @@ class Record(BaseModel):
     prediction, count) of a classification. ``timings`` are seconds by phase.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     schema_version: int = 1
     encoder: EncoderIdentity
@@ -165,6 +166,24 @@ def load_all(place: Path) -> list[Record]:
 def samples_of(path: Path) -> pd.DataFrame:
     """The per-sample rows beside a record."""
     return pd.read_parquet(path.with_suffix(".parquet"))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record, the file with the rows of its samples if there is one, and how the run was named."""
+
+    record: Record
+    rows: Path | None = None
+    run: str = ""
+
+    def samples(self) -> pd.DataFrame:
+        """The per-sample rows. Raises IbenchError where they are not kept, or cannot be read."""
+        if self.rows is None:
+            raise IbenchError(f"{self.record.task} of {self.record.encoder.name}: no per-sample rows are kept")
+        try:
+            return pd.read_parquet(self.rows)
+        except (OSError, ArrowException) as error:
+            raise IbenchError(f"{self.rows}: cannot be read ({error}); run the task again") from error
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
     Kind.RETRIEVAL: tuple(
         f"{direction}{name}"
         for direction in ("", "reverse_")
-        for name in ("recall@1", "recall@5", "recall@10", "median_rank")
+        for name in ("recall@1", "recall@5", "recall@10", "mrr", "median_rank")
     ),
 }
 """The metrics each kind computes, the usual headline first. ``reverse_`` is target → query."""

@@ -68,21 +68,22 @@ def test_compare_in_every_format(ibench: RunIbench, toy: Toy, colours: Path, ton
     rows = list(csv.DictReader(io.StringIO(shown["csv"])))
     assert len(rows) == 4
     assert {(row["encoder"], row["task"]): row["value"] for row in rows}["oracle", "tones"] == "1.0"
-    tones_row = next(row for row in json.loads(shown["json"]) if row["task"] == "tones")
+    tones_row = next(row for row in json.loads(shown["json"])["rows"] if row["task"] == "tones")
     assert tones_row["encoders"]["oracle"] == {**tones_row["encoders"]["oracle"], "value": 1.0, "emergent": True}
     assert r"\toprule" in shown["latex"]
-    assert shown["markdown"].startswith("| task")
+    assert "\n| task" in shown["markdown"]
+    assert shown["html"].startswith("<!doctype html>")
     assert "◇" in shown["table"]
 
 
 def test_another_precision_is_another_column(ibench: RunIbench, toy: Toy, colours: Path) -> None:
     run = ("run", "--task", colours, "--ckpt", toy("oracle"))
     assert ibench(*run).returncode == ibench(*run, "--dtype", "bf16").returncode == 0
-    (row,) = json.loads(ibench("compare", "results", "--format", "json").stdout)
+    (row,) = json.loads(ibench("compare", "results", "--format", "json").stdout)["rows"]
     assert set(row["encoders"]) == {"oracle", "oracle bf16"}
 
 
-FORMATS = ("table", "markdown", "csv", "latex", "json")
+FORMATS = ("table", "markdown", "csv", "latex", "html", "json")
 
 
 def test_leaderboard_ranks_the_complete_and_tells_what_it_left_out(

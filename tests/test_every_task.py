@@ -238,6 +238,7 @@ def counted_retrieval(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]
                 order = np.argsort(-row, kind="stable")
                 ranks.append(1 + next(place for place, at in enumerate(order) if gallery[at].group == item.group))
         found |= {f"{prefix}recall@{k}": float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 10)}
+        found[f"{prefix}mrr"] = float(np.mean(1 / np.array(ranks)))
         found[f"{prefix}median_rank"] = float(np.median(ranks))
     return found
 

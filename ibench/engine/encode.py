@@ -17,7 +17,7 @@ from ibench.engine.batching import WithinMemory, probed
 from ibench.engine.local import DecodePool, Piece, Prepare
 from ibench.engine.plan import Job, Share, work_of
 from ibench.engine.store import Embeddings, EmbeddingStore
-from ibench.errors import IbenchError
+from ibench.errors import IbenchError, NotFinite
 
 POOLING = "mean of unit views, then unit length"
 """How the views of a sample become one vector (part of every key)."""
@@ -72,7 +72,7 @@ def encode_missing(
     """Make the shards that the store lacks, or one process's share of them; nothing to make opens no encoder.
 
     Returns how many samples were encoded. A shard is kept as soon as it is finished, so an interrupted call goes
-    on where it stopped. Raises IbenchError for an embedding that is not finite, naming its sample.
+    on where it stopped. Raises NotFinite for an embedding that is not finite, naming its sample.
     """
     todo = _missing(jobs, store, share)
     if not todo:
@@ -236,12 +236,12 @@ def _pooled(views: Tensor, views_of: Sequence[int]) -> Tensor:
 
 
 def _finite(job: Job, number: int, vectors: Tensor, unreadable: Mapping[int, str] | None = None) -> Embeddings:
-    """A shard to keep. Raises IbenchError for one that holds NaN or infinity."""
+    """A shard to keep. Raises NotFinite for one that holds NaN or infinity."""
     bad = (~torch.isfinite(vectors).all(dim=1)).nonzero().flatten().tolist()
     if bad:
         items = job.items_of(number)
         names = ", ".join(repr(items[position].id) for position in bad[:3])
-        raise IbenchError(
+        raise NotFinite(
             f"{job.title}: the encoder gave NaN or infinity for {len(bad)} of {len(items)} samples, first {names}; "
             "try --dtype fp32, or look at these samples"
         )

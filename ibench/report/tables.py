@@ -1,33 +1,29 @@
-"""Records and comparisons as tables: for a terminal, markdown, csv, LaTeX and JSON."""
+"""What commands print, as tables for a terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from ibench.comparison import Comparison, Row
-from ibench.datacheck import DataReport
-from ibench.doctor import Finding
-from ibench.encoders.contract import Outcome
-from ibench.engine.estimate import PlannedJob
-from ibench.engine.store import Entry
-from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import pair_name
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
+from ibench.scoring.paired import ALPHA
 from ibench.tasks import Kind
+
+if TYPE_CHECKING:  # tables of records need no torch
+    from ibench.datacheck import DataReport
+    from ibench.doctor import Finding
+    from ibench.encoders.contract import Outcome
+    from ibench.engine.estimate import PlannedJob
+    from ibench.engine.store import Entry
 
 EMERGENT = "◇"
 LEGEND = f"{EMERGENT} emergent: this encoder never saw the two modalities together in training"
-
-_TABULATE = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
-FORMATS = (*_TABULATE, "csv", "json")
 
 
 def run_table(records: Sequence[Record]) -> str:
@@ -177,33 +173,6 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def comparison_table(comparison: Comparison, form: str) -> str:
-    """A comparison in one of FORMATS. Raises IbenchError for another."""
-    if form not in FORMATS:
-        raise IbenchError(f"no format '{form}'; {did_you_mean(form, FORMATS)}")
-    if form == "json":
-        return json.dumps([_as_json(row) for row in comparison.rows], indent=1)
-    if form == "csv":
-        return _as_csv(comparison)
-    headers = ["task", "pair", "metric", "chance", "n", *comparison.encoders]
-    rows = [
-        [
-            row.task,
-            pair(row.any),
-            row.any.headline,
-            number(row.any.headline, row.any.chance),
-            count(row.any),
-            *(_cell(row, encoder) for encoder in comparison.encoders),
-        ]
-        for row in comparison.rows
-    ]
-    table = tabulate(rows, headers, tablefmt=_TABULATE[form], disable_numparse=True, colalign=_aligned(headers))
-    emergent = any(record.emergent for row in comparison.rows for record in row.records.values())
-    if form == "latex":  # the mark is no letter that LaTeX knows
-        return table.replace(EMERGENT, r"$\diamond$")
-    return f"{table}\n\n{LEGEND}" if emergent else table
-
-
 def pair(record: Record) -> str:
     return pair_name(record.query, record.target, record.fuse)
 
@@ -215,6 +184,17 @@ def number(metric: str, value: float) -> str:
 
 def with_interval(name: str, metric: Metric) -> str:
     return f"{number(name, metric.value)} [{number(name, metric.low)}, {number(name, metric.high)}]"
+
+
+def change(value: float, low: float, high: float, p: float, scale: int = 100) -> str:
+    """A difference with its interval, times ``scale``, and a mark if it is significant."""
+    mark = " *" if p <= ALPHA else ""
+    return f"{scale * value:+.1f} [{scale * low:+.1f}, {scale * high:+.1f}]{mark}"
+
+
+def p_value(value: float) -> str:
+    """A p-value to two digits."""
+    return "<0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
 def count(record: Record) -> str:
@@ -241,43 +221,6 @@ def _reference(record: Record, known: Sequence[Published]) -> str:
     rows = [row for row in known if (row.task, row.protocol) == (record.task, record.protocol)]
     rows.sort(key=lambda row: row.model != record.encoder.name)
     return f"{rows[0].value:.1f} ({rows[0].model})" if rows else ""
-
-
-def _cell(row: Row, encoder: str) -> str:
-    record = row.records.get(encoder)
-    if record is None:
-        return "–"
-    return with_interval(record.headline, record.score) + (f" {EMERGENT}" if record.emergent else "")
-
-
-def _as_json(row: Row) -> dict[str, object]:
-    shared = row.any
-    return {
-        "task": row.task,
-        "protocol": row.protocol,
-        "query": shared.query,
-        "target": shared.target,
-        "metric": shared.headline,
-        "chance": shared.chance,
-        "encoders": {
-            name: {**record.score.model_dump(), "emergent": record.emergent} for name, record in row.records.items()
-        },
-    }
-
-
-def _as_csv(comparison: Comparison) -> str:
-    """One line per encoder and task: what a program reads without parsing a cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["task", "protocol", "query", "target", "metric", "chance", "encoder", "value", "low", "high", "n", "emergent"]
-    )
-    for row in comparison.rows:
-        for name, record in row.records.items():
-            score = record.score
-            shared = [row.task, row.protocol, record.query, record.target, record.headline, record.chance]
-            writer.writerow([*shared, name, score.value, score.low, score.high, record.n, record.emergent])
-    return text.getvalue().rstrip("\n")
 
 
 def _aligned(headers: Sequence[str]) -> list[str]:

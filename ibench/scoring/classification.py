@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -51,7 +51,7 @@ def score(
     metrics = {
         "top1": proportion(predicted == gold, clusters, seed),
         "top5": proportion(rank <= 5, clusters, seed),
-        "mean_per_class_recall": _mean_per_class_recall(predicted == gold, gold, clusters, seed),
+        "mean_per_class_recall": bootstrap(mean_recall(predicted == gold, gold), clusters, seed),
     }
     return metrics, samples
 
@@ -69,10 +69,9 @@ def _rank_of(scores: Vectors, gold: NDArray[np.intp]) -> list[int]:
     return [1 + int(np.count_nonzero(row)) for row in ahead]  # several times as fast as along an axis
 
 
-def _mean_per_class_recall(
-    correct: NDArray[np.bool_], gold: NDArray[np.intp], clusters: Sequence[str], seed: int
-) -> Metric:
-    """The mean, over classes that occur, of the share of their samples that is right (balanced accuracy)."""
+def mean_recall(correct: NDArray[np.bool_], gold: NDArray[np.intp]) -> Callable[[NDArray[np.float64]], float]:
+    """The mean, over classes that occur, of the share of their samples that is right (balanced accuracy), as a function
+    of the samples' weights."""
     kind = 2 * gold + correct
 
     def recall(weights: NDArray[np.float64]) -> float:
@@ -80,4 +79,4 @@ def _mean_per_class_recall(
         occurring = counts[counts.any(axis=1)]
         return float(np.mean(occurring[:, 1] / occurring.sum(axis=1)))
 
-    return bootstrap(recall, clusters, seed)
+    return recall

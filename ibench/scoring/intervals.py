@@ -18,7 +18,7 @@ _BCA_LIMIT = 5000  # the jackknife of BCa costs one evaluation per cluster; beyo
 class Metric(BaseModel):
     """A value with its 95% interval, over ``n`` samples; ``method`` says how the interval was made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     value: float
     low: float
@@ -33,7 +33,7 @@ def proportion(hits: NDArray[np.bool_], clusters: Sequence[str], seed: int) -> M
     ``clusters[i]`` names the cluster of sample i; "" is a cluster of its own. When all samples agree no draw differs
     from them, and the bootstrap would claim certainty: then it is Wilson's, with the clusters as the samples.
     """
-    units = int(_codes(clusters).max()) + 1
+    units = int(codes_of(clusters).max()) + 1
     agreed = bool(hits.all() or not hits.any())
     if units < len(hits) and not agreed:
         return bootstrap(lambda weights: float(np.average(hits, weights=weights)), clusters, seed)
@@ -52,15 +52,15 @@ def median(values: NDArray[np.int64], clusters: Sequence[str], seed: int, bounds
     the binomial distribution of (n, 1/2) gives; k is the largest for which it is at least 95% (scipy's quantile_test).
     Fewer than six values are too few for any k, and the interval is all that the bounds admit.
     """
-    if int(_codes(clusters).max()) + 1 < len(values):
+    if int(codes_of(clusters).max()) + 1 < len(values):
         order = np.argsort(values)
-        return bootstrap(lambda weights: _weighted_median(values[order], weights[order]), clusters, seed)
+        return bootstrap(lambda weights: weighted_median(values[order], weights[order]), clusters, seed)
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     low, high = bounds if np.isnan(interval.low) else (interval.low, interval.high)
     return Metric(value=np.median(values), low=low, high=high, n=len(values), method="order statistics")
 
 
-def _weighted_median(values: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+def weighted_median(values: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
     """The median of sorted values repeated ``weights`` times: the mean of the two middle ones of an even number."""
     upto = np.cumsum(weights)
     low, high = np.searchsorted(upto, [(upto[-1] - 1) / 2, upto[-1] / 2], side="right")
@@ -77,7 +77,7 @@ def bootstrap(
     classes: its interval is the percentiles less the mean excess of the draws (and BCa, which takes the percentiles on
     the samples' side of the draws, has none left to take). The interval is of a share then, within 0 and 1.
     """
-    codes = _codes(clusters)
+    codes = codes_of(clusters)
     units = int(codes.max()) + 1
 
     def resampled(drawn: NDArray[np.intp]) -> float:
@@ -110,7 +110,7 @@ def bootstrap(
     return Metric(value=value, low=min(low, value), high=max(high, value), n=len(codes), method=name)
 
 
-def _codes(clusters: Sequence[str]) -> NDArray[np.intp]:
+def codes_of(clusters: Sequence[str]) -> NDArray[np.intp]:
     """Cluster names as numbers from 0; samples without one get a number of their own."""
     if not any(clusters):
         return np.arange(len(clusters))

@@ -46,6 +46,7 @@ def score(
             "cluster": list(clusters),
         }
     )
+    samples.attrs["classes"] = list(classes)  # the columns of the scores; goes into the parquet with them
 
     def mean(weights: NDArray[np.float64]) -> float:
         return float(np.nanmean(ranked.average_precision(weights)))

@@ -1,14 +1,15 @@
-"""Queries against a gallery, both directions: recall@1, @5, @10 and the median rank of the first relevant item."""
+"""Queries against a gallery, both directions: recall@1, @5, @10, mean reciprocal and median rank of the first relevant
+item."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ibench.scoring.intervals import Metric, median, proportion
+from ibench.scoring.intervals import Metric, bootstrap, median, proportion
 from ibench.scoring.similarity import Vectors, similarity_rows
 
 TIES = "pessimistic: an irrelevant item of equal score ranks first"
@@ -50,12 +51,14 @@ def score(
     )
     own = list(samples["cluster"])
     metrics = {f"recall@{k}": proportion(rank <= k, own, seed) for k in _AT}
+    metrics["mrr"] = bootstrap(mean_reciprocal(rank), own, seed)
     metrics["median_rank"] = median(rank, own, seed, (1, len(gallery)))
     return metrics, samples
 
 
 def chance(metric: str, samples: pd.DataFrame) -> float:
-    """What a random order of the gallery gives on these queries: expected recall@k, or the expected median rank.
+    """What a random order of the gallery gives on these queries: expected recall@k, the expected median rank, or
+    the expected reciprocal rank.
 
     ``samples`` are the rows of `score` with a column ``gallery``, the gallery's size. Of N items with r relevant, the
     first k hold none with probability C(N-r, k) / C(N, k), and the first relevant one stands at (N+1)/(r+1) on average.
@@ -63,11 +66,22 @@ def chance(metric: str, samples: pd.DataFrame) -> float:
     relevant, size = samples["relevant"].to_numpy(np.float64), samples["gallery"].to_numpy(np.float64)
     if metric == "median_rank":
         return float(np.median((size + 1) / (relevant + 1)))
+    if metric == "mrr":
+        cases, counts = np.unique(np.stack([relevant, size], axis=1), axis=0, return_counts=True)
+        return float(np.average([_expected_reciprocal(*case) for case in cases], weights=counts))
     k = int(metric.removeprefix("recall@"))
     # the product form: binomials of a large gallery overflow
     steps = np.arange(k)[:, None]
     none = np.prod(np.clip(size - relevant - steps, 0, None) / np.maximum(size - steps, 1), axis=0)
     return float(np.mean(1 - none))
+
+
+def _expected_reciprocal(relevant: float, size: float) -> float:
+    """The mean of 1 / rank of the first of ``relevant`` items in a random order of ``size``."""
+    rank = np.arange(1, size - relevant + 2)
+    missed = np.cumprod((size - relevant - rank[:-1] + 1) / (size - rank[:-1] + 1))  # by the first 1, 2, ... items
+    first_here = np.concatenate([[1.0], missed]) * relevant / (size - rank + 1)
+    return float(np.sum(first_here / rank))
 
 
 def _ranks(
@@ -104,3 +118,9 @@ def _pairs(
     row = np.repeat(np.arange(len(counts)), counts)
     before = np.cumsum(counts) - counts
     return row, members[np.arange(len(row)) + (begin - before)[row]]
+
+
+def mean_reciprocal(rank: NDArray[np.int64]) -> Callable[[NDArray[np.float64]], float]:
+    """The mean of 1 / rank as a function of the samples' weights."""
+    reciprocal = 1 / rank
+    return lambda weights: float(reciprocal @ weights / weights.sum())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
-from torchmetrics.retrieval import RetrievalHitRate
+from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR
 
 from ibench.scoring import classification, intervals, multilabel, retrieval
 from ibench.scoring.classifier import class_embeddings
@@ -117,6 +119,9 @@ def test_recall_equals_torchmetrics(k: int) -> None:
     expected = RetrievalHitRate(top_k=k)(scores.flatten(), relevant.flatten(), indexes=index.flatten())
     assert metrics[f"recall@{k}"].value == pytest.approx(float(expected))
     assert metrics["median_rank"].value == np.median(samples["rank"])
+    # torchmetrics takes what does not score above 0 for not found
+    reciprocal = RetrievalMRR()(scores.flatten() + 1, relevant.flatten(), indexes=index.flatten())
+    assert metrics["mrr"].value == pytest.approx(float(reciprocal))
     assert list(samples["prediction"]) == [f"g{i}" for i in scores.argmax(dim=1).tolist()]
 
 
@@ -145,6 +150,14 @@ def test_an_encoder_that_says_one_thing_never_finds_a_unique_item() -> None:
     metrics, samples = retrieval.score(same, same, groups, groups, groups, groups, [""] * 30, seed=0)
     assert metrics["recall@10"].value == 0
     assert set(samples["rank"]) == {30}
+
+
+def test_chance_of_the_reciprocal_rank_is_the_mean_over_orders() -> None:
+    orders = list(itertools.permutations([True, True, False, False, False]))
+    expected = np.mean([1 / (1 + order.index(True)) for order in orders])
+    samples = pd.DataFrame({"relevant": [2, 2, 1, 5], "gallery": [5, 5, 3, 5]})
+    harmonic = (1 + 1 / 2 + 1 / 3) / 3
+    assert retrieval.chance("mrr", samples) == pytest.approx((2 * expected + harmonic + 1) / 4)
 
 
 def test_chance_recall_equals_the_hypergeometric_tail() -> None:
@@ -239,7 +252,7 @@ def test_weighted_median_is_the_median_of_repeats(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     values, weights = np.sort(rng.integers(1, 9, n)), rng.integers(0, 4, n).astype(np.float64)
     weights[rng.integers(n)] += 1
-    assert intervals._weighted_median(values, weights) == np.median(np.repeat(values, weights.astype(int)))
+    assert intervals.weighted_median(values, weights) == np.median(np.repeat(values, weights.astype(int)))
 
 
 @pytest.mark.parametrize("n", [6, 7, 20, 151])

@@ -1,0 +1,122 @@
+"""Runs as they lie on disk: folders of records, single records, and the baseline that a person has accepted.
+
+A baseline is one JSON file, ``main.json``: the records whole, who accepted them is in git's history, why in ``note``.
+The rows of their samples are beside it, in the folder ``main/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ibench.errors import IbenchError
+from ibench.results import Kept, Record
+
+
+class Baseline(BaseModel):
+    """The records of one checkpoint that later ones are held to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    baseline_version: int = 1
+    accepted: str
+    note: str
+    records: tuple[Record, ...]
+
+
+def runs(place: Path) -> list[Kept]:
+    """The records of a folder and below, of a record file or of a baseline, each with the rows of its samples.
+
+    Raises IbenchError when there is none, or for a JSON file that is neither.
+    """
+    if not place.exists():
+        raise IbenchError(f"{place}: no such file or folder; a run is a folder of records, a record or a baseline")
+    paths = [place] if place.is_file() else sorted(p for p in place.rglob("*.json") if not p.name.startswith("."))
+    if not paths:
+        raise IbenchError(f"{place}: no records; `ibench run` writes them (a JSON file per task)")
+    return [kept for path in paths for kept in _of_file(path, str(place))]
+
+
+def the_one(place: Path) -> list[Kept]:
+    """The records of a place that holds one checkpoint's. Raises IbenchError where it holds several, or one twice."""
+    found = runs(place)
+    checkpoints = {(one.record.encoder.name, one.record.encoder.checkpoint_sha256) for one in found}
+    if len(checkpoints) > 1:
+        names = ", ".join(sorted({f"{name} {(digest or '')[:8]}".strip() for name, digest in checkpoints}))
+        raise IbenchError(f"{place}: records of {len(checkpoints)} checkpoints ({names}); name the folder of one")
+    cells = [(one.record.task, one.record.protocol) for one in found]
+    twice = sorted({" ".join(cell) for cell in cells if cells.count(cell) > 1})
+    if twice:
+        raise IbenchError(f"{place}: several records of {', '.join(twice)} (another --dtype or --limit); keep one")
+    return found
+
+
+def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
+    """Write a baseline; what is measured as before stays as it is, so that a review sees only what moved.
+
+    Raises IbenchError for records without the rows of their samples: nothing could be compared with them.
+    """
+    if path.suffix != ".json":
+        raise IbenchError(f"{path}: a baseline is a .json file, such as main.json")
+    before = {_cell(one.record): one.record for one in runs(path)} if path.exists() else {}
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    for one in found:
+        old = before.get(_cell(one.record))
+        if old is not None and old.measured() == one.record.measured() and _rows(folder, old).exists():
+            records.append(old)
+            continue
+        if one.rows is None:
+            raise IbenchError(f"{one.record.task}: no per-sample rows beside the record; a baseline needs them")
+        if one.rows != _rows(folder, one.record):
+            shutil.copyfile(one.rows, _rows(folder, one.record))
+        records.append(one.record)
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    baseline = Baseline(accepted=now, note=note, records=tuple(records))
+    _write(path, baseline.model_dump_json(indent=1) + "\n")
+    wanted = {_rows(folder, record) for record in records}
+    for old in before.values():
+        if _rows(folder, old) not in wanted:
+            _rows(folder, old).unlink(missing_ok=True)
+    return baseline
+
+
+def _of_file(path: Path, run: str) -> list[Kept]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        plain = json.loads(text)
+        if isinstance(plain, dict) and "baseline_version" in plain:
+            records = Baseline.model_validate_json(text).records
+            places = [_rows(path.with_suffix(""), record) for record in records]
+        else:
+            records, places = (Record.model_validate_json(text),), [path.with_suffix(".parquet")]
+    except OSError as error:
+        raise IbenchError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValidationError, ValueError) as error:
+        told = " ".join(str(error).splitlines()[:3])
+        raise IbenchError(f"{path}: neither an ibench record nor a baseline ({told})") from error
+    return [Kept(record, rows if rows.exists() else None, run) for record, rows in zip(records, places, strict=True)]
+
+
+def _cell(record: Record) -> tuple[str, str]:
+    return record.task, record.protocol
+
+
+def _rows(folder: Path, record: Record) -> Path:
+    return folder / f"{record.stem()}.parquet"
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

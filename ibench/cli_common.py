@@ -1,0 +1,67 @@
+"""What commands of several modules share: options, progress around what imports torch, and how they end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+
+import typer
+
+from ibench.errors import IbenchError
+
+if TYPE_CHECKING:
+    from ibench.report.progress import LogProgress, Silent, TerminalProgress
+
+INTERRUPTED = 130
+BUG = 70  # a crash of ibench itself; 1 means a regression and must not be mistaken for one
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes; warnings and errors only.")]
+DataRoot = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10
+    typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
+]
+StoreFolder = Annotated[Optional[Path], typer.Option(help="The store's folder (default: the cache).")]  # noqa: UP045
+
+
+@contextmanager
+def working(quiet: bool) -> Iterator[TerminalProgress | LogProgress | Silent]:
+    """Progress on stderr, around what imports torch; Ctrl-C says how to go on."""
+    from ibench.report.progress import progress_for_stderr
+
+    # libraries warn of what ibench does on purpose, such as building a model before its weights are loaded
+    logging.basicConfig(format="ibench: warning: %(message)s", level=logging.ERROR)
+    logging.getLogger("ibench").setLevel(logging.WARNING)
+    try:
+        with progress_for_stderr(quiet) as progress:
+            progress.note("loading torch")
+            yield progress
+    except KeyboardInterrupt:
+        fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
+
+
+def batch_size_from(asked: str) -> int | None:
+    """A batch size as `evaluate` takes it; None for auto."""
+    if not asked.isdecimal() and asked != "auto":
+        raise IbenchError(f"--batch-size {asked}: a whole number from 1, or auto")
+    return int(asked) if asked.isdecimal() else None
+
+
+def write_text(path: Path, text: str, mode: str) -> None:
+    """Write or append to a file that an option names."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise IbenchError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a line on stderr."""
+    print(f"ibench: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,94 @@
+"""Commands that hold runs against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from ibench.cli_common import AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, working, write_text
+from ibench.errors import IbenchError
+
+_BEHIND = ("class",)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of records, records, baselines; the first is reference.")],
+    format: Annotated[str, typer.Option(help="table, markdown, latex, html, csv or json.")] = "table",
+    suite: Annotated[Optional[str], typer.Option(help="Only a suite's tasks, with their mean.")] = None,  # noqa: UP045
+    by: Annotated[Optional[str], typer.Option(help="class: which classes moved.")] = None,  # noqa: UP045
+    samples: Annotated[bool, typer.Option("--samples", help="Which samples flipped, both ways.")] = False,
+) -> None:
+    """Runs side by side: scores, paired differences with intervals and p, shared places."""
+    from ibench.baseline import runs as kept_in
+    from ibench.comparison import comparison, of_suite
+    from ibench.report.compare import comparison_table
+    from ibench.report.moved import class_table, sample_table
+
+    if by not in (None, *_BEHIND):
+        raise IbenchError(f"--by {by}: known is {', '.join(_BEHIND)}")
+    if by and samples:
+        raise IbenchError("--by and --samples are two tables; ask for one at a time")
+    kept = [one for run in runs for one in kept_in(run)]
+    table = comparison(kept if suite is None else of_suite(kept, suite))
+    if by:
+        print(class_table(table, format))
+    elif samples:
+        print(sample_table(table, format))
+    else:
+        print(comparison_table(table, format, suite))
+
+
+def check(
+    baseline: Annotated[Path, typer.Option(help="An accepted baseline (main.json), or a folder of records.")],
+    run: Annotated[Optional[Path], typer.Option(help="The run to judge: a folder of records, or a record.")] = None,  # noqa: UP045
+    ckpt: Annotated[Optional[str], typer.Option(help="Run this checkpoint first, as the baseline was run.")] = None,  # noqa: UP045
+    policy: Annotated[Optional[Path], typer.Option(help="YAML: min_effect, margin, floors, limits of tasks.")] = None,  # noqa: UP045
+    exact: Annotated[bool, typer.Option("--exact", help="The same checkpoint has to give the same outcomes.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where the data is too little to tell.")] = False,
+    junit: Annotated[Optional[Path], typer.Option(help="Write JUnit XML here.")] = None,  # noqa: UP045
+    summary: Annotated[Optional[Path], typer.Option(help="Append a markdown summary here.")] = None,  # noqa: UP045
+    task: Annotated[Optional[str], typer.Option(help="With --ckpt: YAML files of tasks of your own.")] = None,  # noqa: UP045
+    data_root: DataRoot = None,
+    out: Annotated[Path, typer.Option(help="With --ckpt: where records go.")] = Path("results"),
+    store: StoreFolder = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
+    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether a checkpoint has become worse than the baseline; exit 0, 1 if it has, 3 if --strict and unclear."""
+    from ibench.report.gate import gate_json, gate_junit, gate_summary, gate_table
+    from ibench.rerun import check
+
+    asked: dict[str, Any] = {"run": run, "policy": policy, "exact": exact}
+    if ckpt is None:
+        gate = check(baseline, **asked)
+    else:
+        files = [name.strip() for name in (task or "").split(",") if name.strip()]
+        asked |= {"encoder": ckpt, "tasks": files, "data_root": data_root, "out": out, "store": store, "device": device}
+        asked |= {"batch_size": batch_size_from(batch_size), "workers": workers}
+        with working(quiet) as progress:
+            gate = check(baseline, **asked, progress=progress)
+    print(gate_json(gate, strict) if as_json else gate_table(gate))
+    if junit is not None:
+        write_text(junit, gate_junit(gate), "w")
+    if summary is not None:
+        write_text(summary, gate_summary(gate), "a")
+    raise typer.Exit(gate.exit_code(strict))
+
+
+def accept(
+    run: Annotated[Path, typer.Argument(help="The run to accept: a folder of records of one checkpoint.")],
+    out: Annotated[Path, typer.Option(help="The baseline's file; rows of samples go in a folder beside it.")],
+    note: Annotated[str, typer.Option(help="Why, for whoever reviews it.")] = "",
+) -> None:
+    """Write a run as the baseline that later ones are held to, and say what moved since the last."""
+    from ibench.baseline import accept, runs, the_one
+    from ibench.report.gate import accepted_table
+
+    before = runs(out) if out.exists() else []
+    baseline = accept(the_one(run), out, note)
+    print(accepted_table([one.record for one in before], baseline.records, str(out)))
