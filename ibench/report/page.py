@@ -15,7 +15,9 @@ from ibench.scoring.intervals import Metric
 from ibench.tasks import Suite
 
 _TRAINING = re.compile(
-    r"(?P<run>.*?)(?:epoch[\s_=-]*\d+[\s_,-]+)?(?P<unit>epoch|step)s?[\s_=-]*(?P<at>\d+)(?P<thousands>k?)$", re.I | re.S
+    r"(?P<run>.*?)(?:epoch[\s_=-]*\d+[\s_,-]+)?"  # Lightning's epoch=3-step=1200 is a step
+    r"(?P<unit>epoch|step|checkpoint(?=-))s?[\s_=-]*(?P<at>\d+)(?P<thousands>k?)$",
+    re.I | re.S,
 )
 
 
@@ -60,7 +62,8 @@ def training_step(name: str) -> dict[str, Any] | None:
     if match is None:
         return None
     at = int(match["at"]) * (1000 if match["thousands"] else 1)
-    return {"run": match["run"].strip(" _/.-"), "unit": match["unit"].lower(), "at": at}
+    unit = "epoch" if match["unit"].lower() == "epoch" else "step"  # transformers' checkpoint-500 is a step
+    return {"run": match["run"].strip(" _/.-"), "unit": unit, "at": at}
 
 
 def _encoder(name: str, record: Record) -> dict[str, Any]:

@@ -107,6 +107,8 @@ def test_encoders_of_one_name_and_of_two_precisions_are_told_apart() -> None:
         ("two-towers step 400", ("two-towers", "step", 400)),
         ("run/epoch=3-step=1200", ("run", "step", 1200)),
         ("big step_20k", ("big", "step", 20000)),
+        ("checkpoint-500", ("", "step", 500)),
+        ("checkpoint_best_2", None),
         ("ViT-B-32", None),
         ("epoch", None),
         ("step 4 of many", None),
