@@ -114,13 +114,13 @@ def demo(
 @app.command()
 def leaderboard(
     results: Annotated[Path, typer.Argument(help="A folder of records.")],
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("leaderboards"),
+    out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("leaderboards"),
 ) -> None:
-    """A markdown leaderboard from records."""
+    """A leaderboard from records: a page for the browser, and the same in markdown."""
     from ibench.report.leaderboard import write
     from ibench.results import load_all
 
-    print(write(load_all(results), out))
+    print(*write(load_all(results), out), sep="\n")
 
 
 @app.command()

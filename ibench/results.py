@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import tempfile
@@ -91,9 +92,23 @@ class Record(BaseModel):
         return self.metrics[self.headline]
 
     @property
+    def unranked(self) -> list[str]:
+        """Why the record may not stand in a ranking: generated data, a part of the samples, a score that is none."""
+        expected = max(self.n_expected or 0, self.n + self.n_unreadable + self.n_missing)
+        partial = self.limited is None and self.n + self.n_unreadable < expected
+        reasons = {
+            "made of fake data": self.fake,
+            f"limited to {self.limited} samples": self.limited is not None,
+            f"partial: {self.n + self.n_unreadable:,} of {expected:,} samples": partial,
+            f"{self.n_unreadable:,} samples unreadable": self.n_unreadable > 0,
+            "its score is not a number": not math.isfinite(self.score.value),
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    @property
     def ranked(self) -> bool:
-        """Whether the record may stand in a ranking: real data, all of it that this copy has, all of it readable."""
-        return not self.fake and self.limited is None and self.n_unreadable == 0
+        """Whether the record may stand in a ranking: real data, all samples that there are, all of them readable."""
+        return not self.unranked
 
     @property
     def arithmetic(self) -> str:

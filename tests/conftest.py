@@ -7,7 +7,7 @@ import importlib
 import io
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from PIL import Image
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
 
+from browser import Browser, chromium  # noqa: E402
 from toy_encoder import COLOURS, TONES_HZ  # noqa: E402
 
 RunIbench = Callable[..., subprocess.CompletedProcess[str]]
@@ -28,6 +29,13 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees what another kept, or the user's data root."""
     monkeypatch.setenv("IBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("IBENCH_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; tests that ask for it are skipped where there is none."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture

@@ -92,8 +92,9 @@ def test_leaderboard_ranks_the_complete_and_tells_what_it_left_out(
     for name in ("random", "oracle"):
         ibench("run", "--task", f"{colours},{tones}", "--ckpt", toy(name))
     ibench("run", "--task", colours, "--ckpt", toy("constant"), "--limit", 5)
-    page = tmp_path / ibench("leaderboard", "results", "--out", "board").stdout.strip()
-    text = page.read_text()
+    written = ibench("leaderboard", "results", "--out", "board").stdout.splitlines()
+    assert [Path(path).name for path in written] == ["index.html", "README.md"]
+    text = (tmp_path / written[1]).read_text()
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["oracle", "random", "*chance*"]
     assert "**100.0**" in lines[2]
@@ -105,10 +106,10 @@ def test_an_encoder_name_cannot_break_the_page(tmp_path: Path, colours: Path) ->
     from toy_encoder import make_oracle
 
     import ibench
-    from ibench.report.leaderboard import page_of
+    from ibench.report.leaderboard import pages_of
 
     encoder = make_oracle("cpu", "fp32")
     encoder.card = encoder.card.model_copy(update={"name": "<script>alert(1)</script> | **x**"})  # type: ignore[misc]
-    page = page_of(ibench.evaluate(encoder, [colours]))
+    page = pages_of(ibench.evaluate(encoder, [colours]))["README.md"]
     assert "<script" not in page
     assert "\\| \\*\\*x\\*\\*" in page

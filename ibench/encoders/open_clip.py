@@ -102,7 +102,8 @@ def recognise(source: Source) -> Opening | None:
             "%s fits %s; taking the first. If it is another, name it: %s@%s",
             source.path.name, ", ".join(fitting), fitting[-1], source.path,
         )  # fmt: skip
-    return Opening(lambda: _load(fitting[0], fitting[0], source.weights, source), lambda: [source.path])
+    named = _with_step(fitting[0], source.path)
+    return Opening(lambda: _load(fitting[0], named, source.weights, source), lambda: [source.path])
 
 
 def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
@@ -119,12 +120,19 @@ def _named(name: str, file: Path, source: Source) -> Opening:
     if name not in open_clip.list_models():
         raise IbenchError(f"open_clip has no model '{name}'; {did_you_mean(name, open_clip.list_models())}")
     if file.is_file():
-        return Opening(lambda: _load(name, name, read_weights(file), source), lambda: [file])
+        return Opening(lambda: _load(name, _with_step(name, file), read_weights(file), source), lambda: [file])
     if str(file) in open_clip.list_pretrained_tags_by_model(name):
         return _published(name, str(file), source)
     tags = open_clip.list_pretrained_tags_by_model(name)
     hint = did_you_mean(str(file), tags)
     raise IbenchError(f"'{file}' not found: neither a file nor published weights of {name}; {hint}")
+
+
+def _with_step(architecture: str, file: Path) -> str:
+    """The name of a file's model; of a training's epoch_3.pt it says which one, for the others have the same
+    architecture."""
+    of_training = re.search(r"(epoch|step)s?[\s_=-]*\d+k?$", file.stem, re.I)
+    return f"{architecture} {file.stem}" if of_training else architecture
 
 
 def _published(name: str, tag: str, source: Source) -> Opening:

@@ -1,0 +1,86 @@
+"""One HTML file that needs nothing else: style, script and data inside, and a policy that forbids everything else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+def page(template: str, *, title: str, scripts: Sequence[str], data: object = None, **context: Any) -> str:
+    """Render a template of ``web/`` with ``page.css``, the named scripts in one, and ``data`` as a block of JSON.
+
+    Whatever the context holds is escaped. The Content-Security-Policy names this style and this script by their
+    digests, so that no other script runs and nothing is fetched, whatever stands in the data.
+    """
+    style = _file("page.css")
+    script = "\n".join(_file(name) for name in scripts)
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src '{_digest(style)}'",
+            f"script-src '{_digest(script)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+        )
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            policy=policy,
+            style=Markup(style),
+            script=Markup(script),
+            data=island(data),
+            **context,
+        )
+    )
+
+
+def island(data: object) -> Markup:
+    """Data as JSON that may stand in a ``<script>`` element: plain ASCII without ``<``, ``>`` and ``&``.
+
+    What is not a number becomes null, for JSON has no word for it.
+    """
+    text = json.dumps(_finite(data), separators=(",", ":"), allow_nan=False)  # ASCII: no U+2028, no lone surrogate
+    for mark in "<>&":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return Markup(text)
+
+
+def _finite(data: object) -> object:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _file(name: str) -> str:
+    return (files("ibench.report") / "web" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("ibench.report", "web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
