@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
+from pyarrow.lib import ArrowException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.resources import bundled
+from ibench.resources import bundled, published_dir
 from ibench.scoring.intervals import Metric
 
 
@@ -90,9 +92,23 @@ class Record(BaseModel):
         return self.metrics[self.headline]
 
     @property
+    def unranked(self) -> list[str]:
+        """Why the record may not stand in a ranking: generated data, a part of the samples, a score that is none."""
+        expected = max(self.n_expected or 0, self.n + self.n_unreadable + self.n_missing)
+        partial = self.limited is None and self.n + self.n_unreadable < expected
+        reasons = {
+            "made of fake data": self.fake,
+            f"limited to {self.limited} samples": self.limited is not None,
+            f"partial: {self.n + self.n_unreadable:,} of {expected:,} samples": partial,
+            f"{self.n_unreadable:,} samples unreadable": self.n_unreadable > 0,
+            "its score is not a number": not math.isfinite(self.score.value),
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    @property
     def ranked(self) -> bool:
-        """Whether the record may stand in a ranking: real data, all of it that this copy has, all of it readable."""
-        return not self.fake and self.limited is None and self.n_unreadable == 0
+        """Whether the record may stand in a ranking: real data, all its samples, all of them readable."""
+        return not self.unranked
 
     @property
     def arithmetic(self) -> str:
@@ -168,6 +184,24 @@ def samples_of(path: Path) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A record, the file with the rows of its samples if there is one, and how the run was named."""
+
+    record: Record
+    rows: Path | None = None
+    run: str = ""
+
+    def samples(self) -> pd.DataFrame:
+        """The per-sample rows. Raises IbenchError where they are not kept, or cannot be read."""
+        if self.rows is None:
+            raise IbenchError(f"{self.record.task} of {self.record.encoder.name}: no per-sample rows are kept")
+        try:
+            return pd.read_parquet(self.rows)
+        except (OSError, ArrowException) as error:
+            raise IbenchError(f"{self.rows}: cannot be read ({error}); run the task again") from error
+
+
+@dataclass(frozen=True)
 class Published:
     """A number from a paper or a model page, in percent."""
 
@@ -179,20 +213,50 @@ class Published:
     source: str
 
 
-@cache
 def published() -> tuple[Published, ...]:
-    """All rows of results/published/*.csv."""
-    rows: list[Published] = []
-    for path in sorted(bundled("published").glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows += [Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
-    return tuple(rows)
+    """All rows that come with ibench (results/published/*.csv), then those of the user's `published_dir`, each once."""
+    return tuple(dict.fromkeys([*_published_with_ibench(), *published_in(published_dir())]))
+
+
+def published_in(folder: Path) -> list[Published]:
+    """The rows of the CSV files in a folder; none where there is no folder.
+
+    Raises IbenchError for a file that cannot be read, lacks a column or has a value that is no number.
+    """
+    return [row for path in sorted(folder.glob("*.csv")) for row in _rows_of(path)]
 
 
 def references(records: Iterable[Record]) -> list[Published]:
     """The published numbers for the headline metrics of these records' tasks."""
     wanted = {(record.task, record.headline) for record in records}
     return [row for row in published() if (row.task, row.metric) in wanted]
+
+
+@cache
+def _published_with_ibench() -> list[Published]:
+    return published_in(bundled("published"))
+
+
+def _rows_of(path: Path) -> list[Published]:
+    columns = [field.name for field in fields(Published)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file, strict=True)
+            if table.fieldnames != columns:
+                raise IbenchError(f"{path}:1: expected the columns {','.join(columns)}")
+            return [_row_of(row, f"{path}:{table.line_num}") for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise IbenchError(f"{path}: cannot be read ({error})") from error
+
+
+def _row_of(row: Mapping[str, str | None], where: str) -> Published:
+    if None in row or None in row.values():
+        raise IbenchError(f"{where}: expected {len(fields(Published))} values")
+    try:
+        value = float(row["value"] or "")
+    except ValueError as error:
+        raise IbenchError(f"{where}: value '{row['value']}' is no number") from error
+    return Published(**{**row, "value": value})  # type: ignore[arg-type]
 
 
 def _same(path: Path, record: Record) -> bool:
