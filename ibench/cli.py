@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -121,6 +121,38 @@ def leaderboard(
     from ibench.results import load_all
 
     print(*write(load_all(results), out), sep="\n")
+
+
+@app.command()
+def export(
+    results: Annotated[list[Path], typer.Argument(help="Record files or folders of records.")],
+    to: Annotated[str, typer.Option(help="model-index, mteb, wandb or mlflow.")],
+    out: Annotated[Optional[Path], typer.Option(help="The README.md, or the folder, to write to.")] = None,  # noqa: UP045
+) -> None:
+    """Records in the form of a model card, of mteb, or of an experiment tracker."""
+    from ibench.exchange.outgoing import export, kept_in
+
+    done = export(kept_in(results), to, out)
+    _tell_left_out(done.left_out)
+    print(done.text)
+
+
+@app.command("import")
+def import_results(
+    files: Annotated[list[Path], typer.Argument(help="Result files of mteb, CLIP_benchmark or lm-eval (JSON).")],
+    source: Annotated[str, typer.Option(help="Where the numbers are from.")],
+    model: Annotated[Optional[str], typer.Option(help="The model, where the file does not name it.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="A folder of CSVs (default: results/published).")] = None,  # noqa: UP045
+) -> None:
+    """Results of other programs as published numbers, for tables to show beside what is measured here."""
+    from ibench.exchange.incoming import import_results
+    from ibench.resources import published_dir
+
+    folder = out or published_dir()
+    done = import_results(files, source, model, folder)
+    _tell_left_out(done.left_out)
+    for row in done.rows:
+        print(f"{folder / row.task}.csv: {row.metric} {row.value:g} of {row.model} ({row.protocol})")
 
 
 @app.command()
@@ -315,6 +347,11 @@ def main() -> None:
 
         traceback.print_exc()
         fail("this is a bug in ibench or in the encoder's own code, see above", BUG)
+
+
+def _tell_left_out(reasons: Sequence[str]) -> None:
+    for reason in reasons:
+        print(f"ibench: left out: {reason}", file=sys.stderr)
 
 
 def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:

@@ -25,3 +25,8 @@ def cache_dir() -> Path:
 def store_dir() -> Path:
     """Where embeddings are kept unless a run says otherwise."""
     return cache_dir() / "store"
+
+
+def published_dir() -> Path:
+    """Where the user's own published numbers lie: ``$IBENCH_PUBLISHED``, else ``results/published`` where one works."""
+    return Path(os.environ.get("IBENCH_PUBLISHED") or "results/published")

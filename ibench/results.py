@@ -7,8 +7,8 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.resources import bundled
+from ibench.resources import bundled, published_dir
 from ibench.scoring.intervals import Metric
 
 
@@ -213,20 +213,50 @@ class Published:
     source: str
 
 
-@cache
 def published() -> tuple[Published, ...]:
-    """All rows of results/published/*.csv."""
-    rows: list[Published] = []
-    for path in sorted(bundled("published").glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows += [Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
-    return tuple(rows)
+    """All rows that come with ibench (results/published/*.csv), then those of the user's `published_dir`, each once."""
+    return tuple(dict.fromkeys([*_published_with_ibench(), *published_in(published_dir())]))
+
+
+def published_in(folder: Path) -> list[Published]:
+    """The rows of the CSV files in a folder; none where there is no folder.
+
+    Raises IbenchError for a file that cannot be read, lacks a column or has a value that is no number.
+    """
+    return [row for path in sorted(folder.glob("*.csv")) for row in _rows_of(path)]
 
 
 def references(records: Iterable[Record]) -> list[Published]:
     """The published numbers for the headline metrics of these records' tasks."""
     wanted = {(record.task, record.headline) for record in records}
     return [row for row in published() if (row.task, row.metric) in wanted]
+
+
+@cache
+def _published_with_ibench() -> list[Published]:
+    return published_in(bundled("published"))
+
+
+def _rows_of(path: Path) -> list[Published]:
+    columns = [field.name for field in fields(Published)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file, strict=True)
+            if table.fieldnames != columns:
+                raise IbenchError(f"{path}:1: expected the columns {','.join(columns)}")
+            return [_row_of(row, f"{path}:{table.line_num}") for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise IbenchError(f"{path}: cannot be read ({error})") from error
+
+
+def _row_of(row: Mapping[str, str | None], where: str) -> Published:
+    if None in row or None in row.values():
+        raise IbenchError(f"{where}: expected {len(fields(Published))} values")
+    try:
+        value = float(row["value"] or "")
+    except ValueError as error:
+        raise IbenchError(f"{where}: value '{row['value']}' is no number") from error
+    return Published(**{**row, "value": value})  # type: ignore[arg-type]
 
 
 def _same(path: Path, record: Record) -> bool:

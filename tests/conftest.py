@@ -29,6 +29,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees what another kept, or the user's data root."""
     monkeypatch.setenv("IBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("IBENCH_DATA", raising=False)
+    monkeypatch.delenv("IBENCH_PUBLISHED", raising=False)
 
 
 @pytest.fixture(scope="session")
