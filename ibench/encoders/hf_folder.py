@@ -94,7 +94,7 @@ class ImageSteps:
     def _in_halves(self) -> bool:
         common, own = transformers.CLIPImageProcessor, type(self.processor)
         steps = ("_preprocess", "rescale_and_normalize")
-        return not self.processor.do_pad and all(
+        return not getattr(self.processor, "do_pad", None) and all(
             hasattr(own, step) and getattr(own, step) is getattr(common, step, None) for step in steps
         )
 
@@ -255,8 +255,8 @@ def settings_of(processor: Any) -> str:
 
 
 def pooled(output: Any) -> Tensor:
-    """The embeddings in what ``get_*_features`` returns: a tensor in transformers 4, an output object in 5."""
-    return output if isinstance(output, Tensor) else output.pooler_output
+    """The embeddings in what ``get_*_features`` returns."""
+    return output.pooler_output  # type: ignore[no-any-return]
 
 
 @contextmanager

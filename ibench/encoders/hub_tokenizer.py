@@ -62,8 +62,6 @@ class HubTokenizer:
         return [Path(file).parent for file in tried if isinstance(file, str)]
 
 
-ROBERTA = HubTokenizer(
-    ("roberta-base", "FacebookAI/roberta-base"), ("vocab.json", "merges.txt"), "RobertaTokenizerFast"
-)
-GPT2 = HubTokenizer(("gpt2", "openai-community/gpt2"), ("vocab.json", "merges.txt"), "GPT2TokenizerFast")
-BERT = HubTokenizer(("bert-base-uncased", "google-bert/bert-base-uncased"), ("vocab.txt",), "BertTokenizerFast")
+ROBERTA = HubTokenizer(("roberta-base", "FacebookAI/roberta-base"), ("vocab.json", "merges.txt"), "RobertaTokenizer")
+GPT2 = HubTokenizer(("gpt2", "openai-community/gpt2"), ("vocab.json", "merges.txt"), "GPT2Tokenizer")
+BERT = HubTokenizer(("bert-base-uncased", "google-bert/bert-base-uncased"), ("vocab.txt",), "BertTokenizer")
