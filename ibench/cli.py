@@ -130,9 +130,10 @@ def export(
     out: Annotated[Optional[Path], typer.Option(help="The README.md, or the folder, to write to.")] = None,  # noqa: UP045
 ) -> None:
     """Records in the form of a model card, of mteb, or of an experiment tracker."""
-    from ibench.exchange.outgoing import export, kept_in
+    from ibench.baseline import runs
+    from ibench.exchange.outgoing import export
 
-    done = export(kept_in(results), to, out)
+    done = export([kept for place in results for kept in runs(place)], to, out)
     _tell_left_out(done.left_out)
     print(done.text)
 

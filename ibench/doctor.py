@@ -23,6 +23,8 @@ EXTRAS = {
     "sentence-transformers": "sentence-transformers folders as --ckpt",
     "ray": "--engine ray",
     "matplotlib": "figures",
+    "mlflow-skinny": "export --to mlflow",
+    "wandb": "export --to wandb",
 }
 """Packages that ibench does without, and what each is for."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibench.errors import IbenchError, did_you_mean
-from ibench.results import Kept, Record, load
+from ibench.results import Kept, Record
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,6 @@ class Exported:
 
     text: str
     left_out: tuple[str, ...] = ()
-
-
-def kept_in(places: Sequence[Path]) -> list[Kept]:
-    """The records of files and folders, each with the rows of its samples. Raises IbenchError where there are none."""
-    found: list[Kept] = []
-    for place in places:
-        paths = [place] if place.is_file() else sorted(place.rglob("*.json"))
-        paths = [path for path in paths if not path.name.startswith(".")]
-        if not paths:
-            raise IbenchError(f"{place}: no records; `ibench run` writes them (a JSON file per task)")
-        tables = [path.with_suffix(".parquet") for path in paths]
-        found += [Kept(load(path), rows if rows.exists() else None) for path, rows in zip(paths, tables, strict=True)]
-    return found
 
 
 def export(kept: Sequence[Kept], to: str, out: Path | None) -> Exported:

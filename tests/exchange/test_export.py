@@ -16,11 +16,12 @@ from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from made_up import DEMO, demo, esc50
 
+from ibench.baseline import runs
 from ibench.errors import IbenchError
 from ibench.exchange import mteb, tracking
 from ibench.exchange.counterparts import counterparts
 from ibench.exchange.model_index import block, into_card
-from ibench.exchange.outgoing import export, kept_in
+from ibench.exchange.outgoing import export
 from ibench.results import Kept, Record, load_all
 from ibench.tasks import load_task
 
@@ -153,7 +154,7 @@ def test_counterparts_are_what_the_task_files_say() -> None:
 
 def test_a_result_of_mteb_has_the_shape_and_the_scores_that_mteb_gives(tmp_path: Path) -> None:
     record = esc50(tmp_path / "runs", right=30, n=40)
-    done = export(kept_in([tmp_path / "runs"]), "mteb", tmp_path / "out")
+    done = export(runs(tmp_path / "runs"), "mteb", tmp_path / "out")
     path = Path(done.text)
     assert path == tmp_path / "out" / "digits-bind" / str(record.encoder.checkpoint_sha256) / "ESC50_Zeroshot.json"
     result = json.loads(path.read_text())
@@ -172,7 +173,7 @@ def test_a_result_of_mteb_has_the_shape_and_the_scores_that_mteb_gives(tmp_path:
 def test_mteb_itself_reads_it(tmp_path: Path) -> None:
     task_result = pytest.importorskip("mteb.results").TaskResult
     esc50(tmp_path / "runs", right=30, n=40)
-    path = Path(export(kept_in([tmp_path / "runs"]), "mteb", tmp_path / "out").text)
+    path = Path(export(runs(tmp_path / "runs"), "mteb", tmp_path / "out").text)
     assert task_result.from_disk(path, load_historic_data=False).get_score() == 0.75
 
 
@@ -195,7 +196,7 @@ def test_two_records_of_one_file_are_refused(tmp_path: Path) -> None:
     esc50(tmp_path / "runs")
     esc50(tmp_path / "runs", dtype="bf16")
     with pytest.raises(IbenchError, match="two records would be"):
-        export(kept_in([tmp_path / "runs"]), "mteb", tmp_path / "out")
+        export(runs(tmp_path / "runs"), "mteb", tmp_path / "out")
 
 
 # trackers -------------------------------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ def test_what_the_tracker_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 def test_wandb_itself_writes_a_run_offline(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    done = export(kept_in([DEMO]), "wandb", tmp_path / "wandb")
+    done = export(runs(DEMO), "wandb", tmp_path / "wandb")
     (log,) = Path(done.text).glob("*.wandb")
     assert b"digits.ibench/top1_low" in log.read_bytes()
 
@@ -300,7 +301,7 @@ def test_wandb_itself_writes_a_run_offline(tmp_path: Path) -> None:
 def test_mlflow_itself_writes_a_run_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
-    export(kept_in([DEMO]), "mlflow", tmp_path / "mlflow")
+    export(runs(DEMO), "mlflow", tmp_path / "mlflow")
     (run,) = mlflow.search_runs(experiment_names=["ibench"], output_format="list")
     assert run.data.metrics["digits.ibench/top1"] == demo().score.value
     assert len(list((tmp_path / "mlflow" / "artifacts").rglob("*.ibench.json"))) == 3
@@ -324,7 +325,7 @@ def test_the_command_prints_a_block_or_writes_a_card(ibench: RunIbench, tmp_path
     [
         (["--to", "model-indx"], "did you mean model-index"),
         (["--to", "mteb"], "name a folder for them with --out"),
-        (["nowhere", "--to", "mteb"], "nowhere: no records"),
+        (["nowhere", "--to", "mteb"], "nowhere: no such file or folder"),
     ],
 )
 def test_bad_usage_is_one_line(arguments: list[str], said: str, ibench: RunIbench) -> None:

@@ -11,10 +11,11 @@ import pytest
 from conftest import RunIbench
 from made_up import DEMO, esc50
 
+from ibench.baseline import runs
 from ibench.errors import IbenchError
 from ibench.exchange.counterparts import counterparts
 from ibench.exchange.incoming import import_results, read
-from ibench.exchange.outgoing import export, kept_in
+from ibench.exchange.outgoing import export
 from ibench.results import Published, published, published_in
 from ibench.tasks import METRICS, load_task
 
@@ -97,7 +98,7 @@ def test_mteb(tmp_path: Path) -> None:
 
 def test_what_is_exported_to_mteb_comes_back_as_it_was(tmp_path: Path) -> None:
     record = esc50(tmp_path / "runs", right=30, n=40)
-    path = export(kept_in([tmp_path / "runs"]), "mteb", tmp_path / "out").text
+    path = export(runs(tmp_path / "runs"), "mteb", tmp_path / "out").text
     top1, _ = import_results([Path(path)], SOURCE, None, tmp_path / "rows").rows
     assert top1 == Published("esc50", "digits-bind", "mteb", "top1", 100 * record.score.value, SOURCE)
 
