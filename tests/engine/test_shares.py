@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ibench.datasets import Item
 from ibench.engine import plan
-from ibench.engine.encode import Means, encode_missing, encode_rest
+from ibench.engine.encode import Means, encode_missing, encode_rest, missing_shards
 from ibench.engine.estimate import planned
 from ibench.engine.plan import Job, Share
 from ibench.engine.store import EmbeddingStore
@@ -72,12 +72,10 @@ def test_shares_make_what_one_process_makes(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(1, 6))
 def test_every_shard_falls_to_one_share(sizes: list[int], of: int) -> None:
-    from ibench.engine.encode import _missing
-
     jobs = [job(str(number), size) for number, size in enumerate(sizes)]
     empty = EmbeddingStore(Path("nowhere"))
     shares = [
-        [(one.key, number) for one, missing in _missing(jobs, empty, Share(index, of)) for number in missing]
+        [(one.key, number) for one, missing in missing_shards(jobs, empty, Share(index, of)) for number in missing]
         for index in range(of)
     ]
     every = [(one.key, number) for one in jobs for number in range(len(one.shards))]
