@@ -384,13 +384,13 @@ def _torchrun_share() -> Share | None:
 
 
 def _torchrun_device(asked: str) -> str:
-    """A device for each process, and on a CPU the threads that one process alone would have.
+    """A device for each process, and on a CPU the threads that torch takes in one process alone.
 
-    torchrun gives each process one thread; sums in another number of threads would round otherwise.
+    Sums in another number of threads would round otherwise. torchrun asks for one thread in each process, which torch
+    reads when it is imported.
     """
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        del os.environ["OMP_NUM_THREADS"]
     import torch
 
-    if asked == "auto" and torch.cuda.is_available():
-        return f"cuda:{os.environ['LOCAL_RANK']}"
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    return asked
+    return f"cuda:{os.environ['LOCAL_RANK']}" if asked == "auto" and torch.cuda.is_available() else asked

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -127,3 +130,13 @@ def test_gc_takes_old_jobs_and_parts_that_nobody_writes(tmp_path: Path) -> None:
     os.utime(left, (week_ago, week_ago))
     assert set(store.collect(0.0)) == {left}
     assert set(store.collect(time.time() - 86400)) == {old.folder, left}
+
+
+def test_a_process_of_torchrun_computes_with_the_threads_of_one_alone() -> None:
+    def threads(code: str, **environment: str) -> int:
+        command = [sys.executable, "-c", f"{code}; import torch; print(torch.get_num_threads())"]
+        rest = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        return int(subprocess.run(command, env={**rest, **environment}, capture_output=True, check=True).stdout)
+
+    rank = threads("from ibench.cli import _torchrun_device as go; go('cpu')", OMP_NUM_THREADS="1", LOCAL_RANK="1")
+    assert rank == threads("pass")
