@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ibench import baseline, results
 from ibench.comparison import Comparison, comparison
@@ -24,14 +23,20 @@ from ibench.engine.encode import WHOLE, Means, Progress, batch_size_of, encode_m
 from ibench.engine.estimate import PlannedJob, planned
 from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
-from ibench.errors import IbenchError
+from ibench.errors import IbenchError, did_you_mean
 from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text_job
+from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
 from ibench.report.progress import Silent
 from ibench.resources import store_dir
 from ibench.results import Kept, Record
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import TaskSpec, load_task
+
+if TYPE_CHECKING:
+    from ibench.engine.ray import Cluster
+
+ENGINES = ("local", "ray")
 
 _WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
 
@@ -72,6 +77,9 @@ def evaluate(
     max_unreadable: int = 0,
     skip_unavailable: bool = False,
     share: Share = WHOLE,
+    engine: str = "local",
+    actors: int | None = None,
+    shard_limit: float | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
     """Run tasks on an encoder; every text and every sample is embedded once, however many tasks ask for it.
@@ -83,28 +91,31 @@ def evaluate(
     samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
     data or modality is not there, or of whose samples more than ``max_unreadable`` cannot be read, and goes on, as a
     suite does. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what they
-    have not made yet, and scores. Raises IbenchError for bad input, and for too many unreadable samples once all other
-    tasks are scored; what was encoded is kept in any case.
+    have not made yet, and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each shard
+    within ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many unreadable
+    samples once all other tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
     request = Request(
         encoder, tasks, data_root, store, device, dtype, compile, limit, protocol, prompts, skip_unavailable
     )
-    settings = _settings(request, batch_size, seed)
-    started = time.monotonic()
-    run = _prepared(request, settings, tell)
-    read = time.monotonic()
-    with _store(request) as kept:
-        means = _means(run, settings, workers)
-        encoded = encode_missing(run.jobs, kept, run.open, means, tell, share)
-        if share != WHOLE:
-            encoded += encode_rest(run.jobs, kept, run.open, means, tell)
-        if not encoded and run.jobs:
-            tell.note("all embeddings are in the store; the encoder was not opened")
-        phases = {"read": read - started, "encode": time.monotonic() - read}
-        held = partial(_held, store=kept, make=lambda job: encode_missing([job], kept, run.open, means, tell))
-        settings = replace(settings, batch_size=batch_size or _probed_sizes(run, kept))
-        records, refused = _scored(run, held, settings, max_unreadable, phases, encoded, out)
+    with _cluster(engine, actors, shard_limit, share) as cluster:
+        settings = _settings(request, batch_size, seed, cluster)
+        started = time.monotonic()
+        run = _prepared(request, settings, tell, cluster)
+        read = time.monotonic()
+        with _store(request) as kept:
+            means = _means(run, settings, workers)
+            make = _maker(run, request, settings, kept, means, tell, cluster)
+            encoded = make(run.jobs, share)
+            if share != WHOLE:
+                encoded += encode_rest(run.jobs, kept, run.open, means, tell)
+            if not encoded and run.jobs:
+                tell.note("all embeddings are in the store; the encoder was not opened")
+            phases = {"read": read - started, "encode": time.monotonic() - read}
+            held = partial(_held, store=kept, make=lambda job: make([job], WHOLE))
+            settings = replace(settings, batch_size=batch_size or _probed_sizes(run, kept))
+            records, refused = _scored(run, held, settings, max_unreadable, phases, encoded, out)
     if refused and not (skip_unavailable and records):
         raise refused[0]
     for reason in refused:
@@ -134,10 +145,10 @@ def encode(
         return encode_missing(run.jobs, kept, run.open, _means(run, settings, workers), tell, share)
 
 
-def plan(request: Request, progress: Progress | None = None) -> list[PlannedJob]:
+def plan(request: Request, progress: Progress | None = None, engine: str = "local") -> list[PlannedJob]:
     """The embedding jobs that `evaluate` would do for a request, and how much of each is in the store."""
-    run = _prepared(request, _settings(request, None, 0), progress or Silent())
-    with _store(request) as kept:
+    with _cluster(engine) as cluster, _store(request) as kept:
+        run = _prepared(request, _settings(request, None, 0, cluster), progress or Silent(), cluster)
         return planned(run.jobs, kept)
 
 
@@ -171,7 +182,7 @@ def check_data(
 
 def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32", *, compile: bool = False) -> Encoder:
     """Open what ``--ckpt`` takes. Raises IbenchError for what no family knows."""
-    return open_checkpoint(str(reference), _device(device)[0], _dtype(dtype), compile).load()
+    return open_checkpoint(str(reference), device_here(device)[0], _dtype(dtype), compile).load()
 
 
 @dataclass(frozen=True)
@@ -196,8 +207,8 @@ class _Run:
         return unique([*([self.texts] if self.texts else []), *(job for _, jobs in self.cells for job in jobs)])
 
 
-def _prepared(request: Request, settings: Settings, tell: Progress) -> _Run:
-    checkpoint = _checkpoint(request.encoder, settings)
+def _prepared(request: Request, settings: Settings, tell: Progress, cluster: Cluster | None = None) -> _Run:
+    checkpoint = _checkpoint(request.encoder, settings, cluster)
     cells = _bound(request, checkpoint, tell)
     texts = text_job(cells, checkpoint.card, settings)
     return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts)
@@ -206,6 +217,25 @@ def _prepared(request: Request, settings: Settings, tell: Progress) -> _Run:
 def _means(run: _Run, settings: Settings, workers: int | None) -> Means:
     size = settings.batch_size if isinstance(settings.batch_size, int) else None
     return Means(size, _workers(workers, run.jobs), settings.device.startswith("cuda"))
+
+
+def _maker(
+    run: _Run,
+    request: Request,
+    settings: Settings,
+    store: EmbeddingStore,
+    means: Means,
+    tell: Progress,
+    cluster: Cluster | None,
+) -> Callable[[Sequence[Job], Share], int]:
+    """How shards of jobs are made: here or on the cluster, which is no use for vectors that are there already."""
+    if cluster is None or run.checkpoint.card.by_id:
+        return lambda jobs, share: encode_missing(jobs, store, run.open, means, tell, share)
+    from ibench.engine.ray import encode_on
+
+    opening = node_opening(str(request.encoder), settings, run.checkpoint.card, [cell for cell, _ in run.cells])
+    gpus = int(settings.device.startswith("cuda"))
+    return lambda jobs, share: encode_on(cluster, jobs, store, opening, means, gpus, tell)
 
 
 def _probed_sizes(run: _Run, store: EmbeddingStore) -> dict[Modality, int]:
@@ -274,25 +304,31 @@ def _scored(
     return records, refused
 
 
-def _settings(request: Request, batch_size: int | None, seed: int) -> Settings:
+@contextmanager
+def _cluster(
+    engine: str, actors: int | None = None, shard_limit: float | None = None, share: Share = WHOLE
+) -> Iterator[Cluster | None]:
+    """The Ray cluster that encodes, joined; None for the engine in this process."""
+    if engine not in ENGINES:
+        raise IbenchError(f"no engine '{engine}'; {did_you_mean(engine, ENGINES)}")
+    if engine == "local":
+        if actors is not None or shard_limit is not None:
+            raise IbenchError("--actors and --shard-limit are for --engine ray")
+        yield None
+        return
+    if share != WHOLE:
+        raise IbenchError("--engine ray gives out the shards by itself: run it without torchrun and without --shards")
+    from ibench.engine.ray import SHARD_LIMIT, Cluster, connected
+
+    with connected():
+        yield Cluster(actors, SHARD_LIMIT if shard_limit is None else shard_limit)
+
+
+def _settings(request: Request, batch_size: int | None, seed: int, cluster: Cluster | None = None) -> Settings:
     if batch_size is not None and batch_size < 1:
         raise IbenchError(f"batch size {batch_size}: at least 1, or auto")
-    device, dtype = " ".join(_device(request.device)), _dtype(request.dtype)
-    return Settings(device, dtype, batch_size or {}, seed, request.compile)
-
-
-def _device(asked: str) -> tuple[str, ...]:
-    """The torch device, and for a GPU its model: embeddings of two models are not interchangeable."""
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
-    try:
-        device = torch.device(chosen)
-    except RuntimeError as error:
-        raise IbenchError(f"no device '{asked}'; use auto, cpu, cuda, cuda:1 or mps") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise IbenchError(f"device '{asked}': this torch finds no CUDA device; use --device cpu")
-        return chosen, f"({torch.cuda.get_device_name(device)})"
-    return (chosen,)
+    device = device_here(request.device) if cluster is None else device_on(cluster, request.device)
+    return Settings(" ".join(device), _dtype(request.dtype), batch_size or {}, seed, request.compile)
 
 
 def _dtype(asked: str) -> str:
@@ -301,7 +337,12 @@ def _dtype(asked: str) -> str:
     return asked
 
 
-def _checkpoint(encoder: str | Path | Encoder, settings: Settings) -> Checkpoint:
+def _checkpoint(encoder: str | Path | Encoder, settings: Settings, cluster: Cluster | None) -> Checkpoint:
+    if cluster is not None:
+        if not isinstance(encoder, str | Path):
+            raise IbenchError("a live encoder cannot go to Ray's processes; write a factory, file.py:make_encoder")
+        # for its card: this machine may have no GPU, and its copy of the model encodes nothing
+        return open_checkpoint(str(encoder), "cpu", settings.dtype)
     if isinstance(encoder, str | Path):
         return open_checkpoint(str(encoder), settings.device.split(" ")[0], settings.dtype, settings.compiled)
     if settings.compiled:

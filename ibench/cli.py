@@ -61,6 +61,9 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
+    engine: Annotated[str, typer.Option(help="local, or ray: the processes of a Ray cluster encode.")] = "local",
+    actors: Annotated[Optional[int], typer.Option(min=1, help="Processes on Ray; default: GPUs or nodes.")] = None,  # noqa: UP045
+    shard_limit: Annotated[Optional[float], typer.Option(min=1, help="Seconds for a shard on Ray [3600].")] = None,  # noqa: UP045
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be encoded, and what is kept.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -81,9 +84,11 @@ def run(
     }
     how = {"batch_size": batch_size_from(batch_size), "workers": workers}
     if plan:
-        _plan(what, as_json, quiet)
+        _plan(what, engine, as_json, quiet)
         return
     share = _torchrun_share()
+    if engine == "ray" and (share is not None or shards is not None):
+        raise IbenchError("--engine ray gives out the shards by itself: run it without torchrun and without --shards")
     if share is not None:
         what["device"] = _torchrun_device(device)
     if shards is not None:
@@ -92,6 +97,7 @@ def run(
         _encode(what, share, quiet, **how)
     else:
         told = {"out": out, "seed": seed, "max_unreadable": max_unreadable, **({"share": share} if share else {})}
+        told |= {"engine": engine, "actors": actors, "shard_limit": shard_limit}
         _evaluate(as_json, quiet, **what, **how, **told)
 
 
@@ -372,7 +378,7 @@ def _opened_store(place: Path | None) -> EmbeddingStore:
     return EmbeddingStore(place if place is not None else store_dir())
 
 
-def _plan(what: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+def _plan(what: Mapping[str, Any], engine: str, as_json: bool, quiet: bool) -> None:
     """Print the jobs of a run that is not made."""
     from dataclasses import asdict
 
@@ -380,7 +386,7 @@ def _plan(what: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
         from ibench.api import Request, plan
         from ibench.report.tables import plan_table
 
-        jobs = plan(Request(**what), progress)
+        jobs = plan(Request(**what), progress, engine)
     print(json.dumps([asdict(job) for job in jobs], indent=1) if as_json else plan_table(jobs))
 
 
@@ -422,13 +428,13 @@ def _torchrun_share() -> Share | None:
 
 
 def _torchrun_device(asked: str) -> str:
-    """A device for each process, and on a CPU the threads that one process alone would have.
+    """A device for each process, and on a CPU the threads that torch takes in one process alone.
 
-    torchrun gives each process one thread; sums in another number of threads would round otherwise.
+    Sums in another number of threads would round otherwise. torchrun asks for one thread in each process, which torch
+    reads when it is imported.
     """
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        del os.environ["OMP_NUM_THREADS"]
     import torch
 
-    if asked == "auto" and torch.cuda.is_available():
-        return f"cuda:{os.environ['LOCAL_RANK']}"
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    return asked
+    return f"cuda:{os.environ['LOCAL_RANK']}" if asked == "auto" and torch.cuda.is_available() else asked

@@ -242,8 +242,13 @@ def _identity(
         "dtype": settings.dtype,
         "compiled": settings.compiled,
         "device": re.sub(r":\d+", "", settings.device),  # which of several equal devices does not matter
-        "versions": {**decoder_versions(modality), **{name: version(name) for name in ("torch", "ibench-eval")}},
+        "versions": versions_behind(modality),
     }
+
+
+def versions_behind(modality: Modality) -> dict[str, str]:
+    """The libraries whose versions can move a bit of an embedding of a modality, as installed here."""
+    return {**decoder_versions(modality), **{name: version(name) for name in ("torch", "ibench-eval")}}
 
 
 def _score_classification(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +74,7 @@ def encode_missing(
     Returns how many samples were encoded. A shard is kept as soon as it is finished, so an interrupted call goes
     on where it stopped. Raises NotFinite for an embedding that is not finite, naming its sample.
     """
-    todo = _missing(jobs, store, share)
+    todo = missing_shards(jobs, store, share)
     if not todo:
         return 0
     encoder = open_encoder()
@@ -102,7 +102,7 @@ def encode_rest(
     return encoded
 
 
-def _missing(jobs: Sequence[Job], store: EmbeddingStore, share: Share) -> list[tuple[Job, list[int]]]:
+def missing_shards(jobs: Sequence[Job], store: EmbeddingStore, share: Share) -> list[tuple[Job, list[int]]]:
     """The jobs with the shards that are not in the store and fall to a share, counted through the whole plan."""
     todo, before = [], 0
     for job in jobs:
@@ -153,16 +153,32 @@ def _stream(
     means: Means,
     progress: Progress,
 ) -> None:
-    """One stream for all jobs: what is decoded and batched next may be of the next job."""
     size_of = {job.key: _batch_size(job, store, encoder, pool, means) for job, _ in todo}
+    with closing(encoded_shards(todo, encoder, pool, size_of, means.pinned, progress.note)) as shards:
+        for job, numbers in todo:
+            _keep(job, numbers, shards, store, progress)
+
+
+@torch.no_grad()
+def encoded_shards(
+    todo: Sequence[tuple[Job, Sequence[int]]],
+    encoder: EncodingModel,
+    pool: DecodePool,
+    size_of: Mapping[str, int],
+    in_pinned_memory: bool,
+    tell: Callable[[str], None],
+) -> Generator[Embeddings]:
+    """The shards of some jobs in order, by one stream: what is decoded and batched next may be of the next job."""
     decoded = pool.stream(_piece(job, numbers, encoder) for job, numbers in todo)
     ready = batches(((job, number) for job, numbers in todo for number in numbers), decoded, size_of)
-    with closing(ahead(pinned(ready)) if means.pinned else ready) as stream:
+    with closing(ahead(pinned(ready)) if in_pinned_memory else ready) as stream:
         for job, numbers in todo:
             forward = WithinMemory(partial(encoder.encode, job.modality), job.title, size_of[job.key])
-            _encode_job(job, numbers, stream, forward, store, progress)
-            if forward.largest < size_of[job.key]:
-                progress.note(f"{job.title}: memory held {forward.largest} views at a time, not {size_of[job.key]}")
+            for number in numbers:
+                shard = _encoded(stream, forward)
+                if number == numbers[-1] and forward.largest < size_of[job.key]:
+                    tell(f"{job.title}: memory held {forward.largest} views at a time, not {size_of[job.key]}")
+                yield shard
 
 
 def _piece(job: Job, numbers: Sequence[int], encoder: EncodingModel) -> Piece:
@@ -181,14 +197,20 @@ def _batch_size(job: Job, store: EmbeddingStore, encoder: EncodingModel, pool: D
     if means.batch_size is not None:
         return means.batch_size
     size = batch_size_of(job, store)
-    return size or int(store.settle(_size_question(job), _probed(job, encoder, pool)))
+    return size or settle_batch_size(job, store, probed_batch_size(job, encoder, pool))
+
+
+def settle_batch_size(job: Job, store: EmbeddingStore, size: int) -> int:
+    """Keep a probed size for all jobs such as this one; the first that was kept stands, and is returned."""
+    return int(store.settle(_size_question(job), size))
 
 
 def _size_question(job: Job) -> dict[str, Any]:
     return {"batch size": work_of(job.identity)}
 
 
-def _probed(job: Job, encoder: EncodingModel, pool: DecodePool) -> int:
+@torch.no_grad()
+def probed_batch_size(job: Job, encoder: EncodingModel, pool: DecodePool) -> int:
     """Probed with the last sample that can be read: texts are in order of length, and the longest takes most memory."""
     prepare = encoder.preprocess(job.modality, job.views)
     samples = pool.stream(Piece([item], prepare, job.inline) for item in reversed(job.items))
@@ -198,19 +220,14 @@ def _probed(job: Job, encoder: EncodingModel, pool: DecodePool) -> int:
     return 1 if sample is None else probed(partial(encoder.encode, job.modality), sample[:1])
 
 
-def _encode_job(
-    job: Job,
-    numbers: Sequence[int],
-    stream: Iterator[Batch],
-    forward: WithinMemory,
-    store: EmbeddingStore,
-    progress: Progress,
+def _keep(
+    job: Job, numbers: Sequence[int], shards: Iterator[Embeddings], store: EmbeddingStore, progress: Progress
 ) -> None:
     total = sum(len(job.shards[number]) for number in numbers)
     progress.start(job.title, total)
     started = time.monotonic()
     for number in numbers:
-        store.write(job, number, _encoded(stream, forward))
+        store.write(job, number, next(shards))
         progress.advance(len(job.shards[number]))
     store.note_rate(job, total / (time.monotonic() - started))
 

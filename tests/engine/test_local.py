@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -89,3 +91,21 @@ def test_a_bug_in_preprocessing_is_no_unreadable_sample(workers: int) -> None:
         DecodePool(workers) as pool,
     ):
         decoded(pool, items({1: bug}, n=3))
+
+
+def test_workers_end_with_a_run_that_is_killed() -> None:
+    code = "from test_local import *\nwith DecodePool(1) as pool:\n    decoded(pool, items({}, n=1))\n"
+    code += "    print(*pool._executor._processes, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, timeout=60)
+    deadline = time.monotonic() + 10
+    while _runs(int(killed.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from ibench.datasets import Item
 from ibench.engine import plan
-from ibench.engine.encode import Means, encode_missing, encode_rest
+from ibench.engine.encode import Means, encode_missing, encode_rest, missing_shards
 from ibench.engine.estimate import planned
 from ibench.engine.plan import Job, Share
 from ibench.engine.store import EmbeddingStore
@@ -72,12 +75,10 @@ def test_shares_make_what_one_process_makes(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(1, 6))
 def test_every_shard_falls_to_one_share(sizes: list[int], of: int) -> None:
-    from ibench.engine.encode import _missing
-
     jobs = [job(str(number), size) for number, size in enumerate(sizes)]
     empty = EmbeddingStore(Path("nowhere"))
     shares = [
-        [(one.key, number) for one, missing in _missing(jobs, empty, Share(index, of)) for number in missing]
+        [(one.key, number) for one, missing in missing_shards(jobs, empty, Share(index, of)) for number in missing]
         for index in range(of)
     ]
     every = [(one.key, number) for one in jobs for number in range(len(one.shards))]
@@ -129,3 +130,13 @@ def test_gc_takes_old_jobs_and_parts_that_nobody_writes(tmp_path: Path) -> None:
     os.utime(left, (week_ago, week_ago))
     assert set(store.collect(0.0)) == {left}
     assert set(store.collect(time.time() - 86400)) == {old.folder, left}
+
+
+def test_a_process_of_torchrun_computes_with_the_threads_of_one_alone() -> None:
+    def threads(code: str, **environment: str) -> int:
+        command = [sys.executable, "-c", f"{code}; import torch; print(torch.get_num_threads())"]
+        rest = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        return int(subprocess.run(command, env={**rest, **environment}, capture_output=True, check=True).stdout)
+
+    rank = threads("from ibench.cli import _torchrun_device as go; go('cpu')", OMP_NUM_THREADS="1", LOCAL_RANK="1")
+    assert rank == threads("pass")
