@@ -269,7 +269,9 @@ def test_imported_rows_stand_beside_what_is_measured(
     (tmp_path / "results" / "published" / "digits.csv").write_text(OWN.format(value=97))
     assert "97.0 (somebody's)" in ibench("demo").stdout
     assert ibench("leaderboard", DEMO, "--out", "board").returncode == 0
-    assert "their page" in (tmp_path / "board" / "README.md").read_text()
+    assert "their page" in (tmp_path / "board" / "demo" / "README.md").read_text()
+    assert "their page" in (tmp_path / "board" / "index.html").read_text()
+    assert "their page" in ibench("compare", DEMO, DEMO).stdout
     monkeypatch.setenv("IBENCH_PUBLISHED", str(tmp_path / "elsewhere"))
     assert "somebody's" not in ibench("demo").stdout
 
