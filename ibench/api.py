@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError, did_you_mean
 from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text_job
+from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
 from ibench.report.progress import Silent
@@ -102,9 +103,9 @@ def evaluate(
     with _cluster(engine, actors, shard_limit, share) as cluster:
         settings = _settings(request, batch_size, seed, cluster)
         started = time.monotonic()
-        run = _prepared(request, settings, tell, cluster)
-        read = time.monotonic()
         with _store(request) as kept:
+            run = _prepared(request, settings, kept, tell, cluster)
+            read = time.monotonic()
             means = _means(run, settings, workers)
             make = _maker(run, request, settings, kept, means, tell, cluster)
             encoded = make(run.jobs, share)
@@ -112,6 +113,8 @@ def evaluate(
                 encoded += encode_rest(run.jobs, kept, run.open, means, tell)
             if not encoded and run.jobs:
                 tell.note("all embeddings are in the store; the encoder was not opened")
+            if run.texts is not None:
+                kept.note_items(run.texts)
             phases = {"read": read - started, "encode": time.monotonic() - read}
             held = partial(_held, store=kept, make=lambda job: make([job], WHOLE))
             settings = replace(settings, batch_size=batch_size or _probed_sizes(run, kept))
@@ -140,15 +143,15 @@ def encode(
     """
     tell = progress or Silent()
     settings = _settings(request, batch_size, 0)
-    run = _prepared(request, settings, tell)
     with _store(request) as kept:
+        run = _prepared(request, settings, kept, tell)
         return encode_missing(run.jobs, kept, run.open, _means(run, settings, workers), tell, share)
 
 
 def plan(request: Request, progress: Progress | None = None, engine: str = "local") -> list[PlannedJob]:
     """The embedding jobs that `evaluate` would do for a request, and how much of each is in the store."""
     with _cluster(engine) as cluster, _store(request) as kept:
-        run = _prepared(request, _settings(request, None, 0, cluster), progress or Silent(), cluster)
+        run = _prepared(request, _settings(request, None, 0, cluster), kept, progress or Silent(), cluster)
         return planned(run.jobs, kept)
 
 
@@ -187,11 +190,15 @@ def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32
 
 @dataclass(frozen=True)
 class _Run:
-    """The tasks of a call with the jobs of their samples, the job of all their texts, and the distinct jobs of both."""
+    """The tasks of a call with the jobs of their samples, the job of their texts, and the distinct jobs of both.
+
+    ``known`` are the vectors of texts that other calls have encoded already, by the texts' digests.
+    """
 
     checkpoint: Checkpoint
     cells: Sequence[tuple[Cell, Sequence[Job]]]
     texts: Job | None
+    known: Mapping[str, Vectors] = field(default_factory=dict)
 
     @cached_property
     def _opened(self) -> Encoder:
@@ -207,11 +214,17 @@ class _Run:
         return unique([*([self.texts] if self.texts else []), *(job for _, jobs in self.cells for job in jobs)])
 
 
-def _prepared(request: Request, settings: Settings, tell: Progress, cluster: Cluster | None = None) -> _Run:
+def _prepared(
+    request: Request, settings: Settings, store: EmbeddingStore, tell: Progress, cluster: Cluster | None = None
+) -> _Run:
     checkpoint = _checkpoint(request.encoder, settings, cluster)
     cells = _bound(request, checkpoint, tell)
     texts = text_job(cells, checkpoint.card, settings)
-    return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts)
+    known: dict[str, Vectors] = {}
+    if texts is not None and not store.begun(texts):  # what was begun in this company is ended in it
+        known = store.rows_of_others(texts)
+        texts = text_job(cells, checkpoint.card, settings, known.keys())
+    return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts, known)
 
 
 def _means(run: _Run, settings: Settings, workers: int | None) -> Means:
@@ -282,7 +295,7 @@ def _scored(
     out: str | Path | None,
 ) -> tuple[list[Record], list[IbenchError]]:
     """The records, written to ``out``, and why tasks have none: one that cannot be scored costs no other its score."""
-    embedding_of = _by_text(run.texts, held)
+    embedding_of = _by_text(run, held)
     held = _while_wanted(held, (job for _, jobs in run.cells for job in jobs))
     rate = encoded / phases["encode"] if encoded else None
     records: list[Record] = []
@@ -415,10 +428,13 @@ def _cores() -> int:
     return min(8, max(1, (os.cpu_count() or 2) - 1))
 
 
-def _by_text(job: Job | None, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]:
-    if job is None:
-        return {}
-    return {item.id: vector for item, vector in zip(job.items, held(job).vectors, strict=True)}
+def _by_text(run: _Run, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]:
+    texts = {text for cell, _ in run.cells for text in cell.all_texts()} if run.known else ()
+    known = {text: run.known[digest] for text in texts if (digest := sha256_text(text)) in run.known}
+    if run.texts is None:
+        return known
+    made = held(run.texts).vectors
+    return known | {item.id: vector for item, vector in zip(run.texts.items, made, strict=True)}
 
 
 def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allowed: int) -> None:

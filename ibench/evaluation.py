@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -104,15 +104,24 @@ def sample_jobs(cell: Cell, card: Card, settings: Settings) -> list[Job]:
     return [_sample_job(cell, modality, card, settings) for modality in cell.sample_modalities()]
 
 
-def text_job(cells: Sequence[Cell], card: Card, settings: Settings) -> Job | None:
-    """One job for the distinct texts of all tasks, shortest first, so that batches hold texts of like length."""
+def text_job(cells: Sequence[Cell], card: Card, settings: Settings, held: Collection[str] = frozenset()) -> Job | None:
+    """One job for the distinct texts of all tasks, shortest first, so that batches hold texts of like length.
+
+    Texts whose digests are ``held`` have vectors already, and are left out.
+    """
     texts = sorted({text for cell in cells for text in cell.all_texts()}, key=lambda text: (len(text), text))
-    if not texts:
+    items = [
+        item
+        for item in (Item(text, partial(str, text), sha256_text(text)) for text in texts)
+        if item.content not in held
+    ]
+    if not items:
         return None
-    items = [Item(text, partial(str, text), sha256_text(text)) for text in texts]
-    identity = _identity(card, Modality.TEXT, {}, settings, sha256_lines(texts))
-    title = f"{len(texts)} prompts and captions"
-    return Job(title, Modality.TEXT, {}, items, identity, inline=True, by_id=card.by_id)
+    identity = _identity(card, Modality.TEXT, {}, settings, sha256_lines(item.id for item in items))
+    more = f" ({len(texts) - len(items)} more are in the store)" if held else ""
+    title = f"{len(items)} prompts and captions{more}"
+    contents = () if card.by_id else tuple(str(item.content) for item in items)
+    return Job(title, Modality.TEXT, {}, items, identity, inline=True, by_id=card.by_id, contents=contents)
 
 
 def record_of(

@@ -19,6 +19,7 @@ from conftest import SUPPORT, RunIbench, write_task
 from toy_encoder import make_oracle
 
 import ibench as package
+from ibench.api import Request, plan
 from ibench.results import load_all, samples_of
 
 Toy = Callable[[str], str]
@@ -276,3 +277,17 @@ def test_tasks_over_the_same_samples_read_them_once(
     assert [record.score.value for record in again] == [1, 1, 1]
     assert len(listed) == 1
     assert sorted(loaded) == ["3 prompts and captions", "colours image"]
+
+
+def test_texts_that_another_run_has_encoded_are_not_encoded_again(
+    toy: Toy, colours: Path, tones: Path, tmp_path: Path
+) -> None:
+    """Whichever tasks ask for them: only what is new is, and the scores are those of a store of their own."""
+    both = package.evaluate(toy("random"), [colours, tones], store=tmp_path / "fresh")
+    store = tmp_path / "used"
+    package.evaluate(toy("random"), [colours], store=store)
+    jobs = plan(Request(toy("random"), [colours, tones], store=store))
+    assert jobs[0].title == "3 prompts and captions (3 more are in the store)"
+    after = package.evaluate(toy("random"), [colours, tones], store=store)
+    assert [record.measured() for record in after] == [record.measured() for record in both]
+    assert [one.held for one in plan(Request(toy("random"), [tones], store=store))] == [3, 12]

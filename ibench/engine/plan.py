@@ -39,7 +39,8 @@ class Job:
 
     ``identity`` is plain data over all that can move a bit of the result; its hash is the key in the store.
     ``inline`` marks items with nothing to decode, for which worker processes would cost more than they save;
-    ``by_id`` those whose vectors the encoder has by their ids, which are then not decoded either.
+    ``by_id`` those whose vectors the encoder has by their ids, which are then not decoded either. ``contents`` are the
+    digests of items that other jobs of the same make may hold one by one (SHA-256, in hexadecimal), or empty.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Job:
     identity: Mapping[str, Any]
     inline: bool = False
     by_id: bool = False
+    contents: Sequence[str] = ()
 
     @cached_property
     def key(self) -> str:
@@ -57,14 +59,22 @@ class Job:
     @cached_property
     def shards(self) -> list[range]:
         """The items of each shard, as ranges of positions."""
-        return [
-            range(start, min(start + SHARD_SIZE, len(self.items))) for start in range(0, len(self.items), SHARD_SIZE)
-        ]
+        return shards_of(len(self.items))
+
+    @property
+    def make(self) -> str:
+        """What jobs have in common that differ in their items only."""
+        return sha256_json({**self.identity, "samples": None, "shard": SHARD_SIZE})
 
     def items_of(self, number: int) -> Sequence[Decodable]:
         """The items of one shard."""
         rows = self.shards[number]
         return self.items[rows.start : rows.stop]
+
+
+def shards_of(items: int) -> list[range]:
+    """How many items are cut into shards, as ranges of positions."""
+    return [range(start, min(start + SHARD_SIZE, items)) for start in range(0, items, SHARD_SIZE)]
 
 
 def work_of(identity: Mapping[str, Any]) -> dict[str, Any]:

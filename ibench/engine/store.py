@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ibench.engine.plan import Job
+from ibench.engine.plan import Job, shards_of
 from ibench.errors import IbenchError
 from ibench.hashing import sha256_json
 
@@ -46,6 +46,14 @@ class Entry:
     rate: float | None
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """All that has to be known of a job to read it."""
+
+    key: str
+    shards: tuple[range, ...]
+
+
 class EmbeddingStore:
     """A folder of shards: ``<root>/<key>/<number>.safetensors``, beside ``key.json`` which says what the key is."""
 
@@ -68,7 +76,11 @@ class EmbeddingStore:
         held = set(os.listdir(folder)) if (folder := self.root / job.key).is_dir() else set()
         return [number for number in range(len(job.shards)) if _name(number) not in held]
 
-    def load(self, job: Job) -> Embeddings | None:
+    def begun(self, job: Job) -> bool:
+        """Whether anything of a job is here."""
+        return (self.root / job.key).is_dir()
+
+    def load(self, job: Job | _Rows) -> Embeddings | None:
         """All shards of a job in order, each read once; None where one is not there.
 
         A shard that is not what was written (its checksum says) is removed, and so missing from then on.
@@ -88,7 +100,7 @@ class EmbeddingStore:
             },
         )
 
-    def _read(self, job: Job, number: int) -> Embeddings | None:
+    def _read(self, job: Job | _Rows, number: int) -> Embeddings | None:
         file = self.root / job.key / _name(number)
         try:
             shard = _whole_shard(file.read_bytes())
@@ -98,6 +110,31 @@ class EmbeddingStore:
             file.unlink(missing_ok=True)
             return None
         return shard
+
+    def note_items(self, job: Job) -> None:
+        """Say which items a finished job holds, for jobs that want some of them in other company."""
+        noted = self.root / "items" / job.make / job.key
+        if job.contents and not noted.exists() and not self.missing(job):
+            _write_whole(noted, bytes.fromhex("".join(job.contents)))
+
+    def rows_of_others(self, job: Job) -> dict[str, NDArray[np.float32]]:
+        """The vectors that finished jobs of the same make hold of a job's items, by content.
+
+        A job that is gone, or damaged, holds nothing any more, and its note goes too.
+        """
+        wanted, found = set(job.contents), dict[str, NDArray[np.float32]]()
+        for noted in sorted((self.root / "items" / job.make).glob("*")):
+            digests = noted.read_bytes().hex()
+            contents = [digests[start : start + 64] for start in range(0, len(digests), 64)]
+            rows = {content: row for row, content in enumerate(contents) if content in wanted}
+            if not rows.keys() - found.keys():
+                continue
+            held = self.load(_Rows(noted.name, tuple(shards_of(len(contents)))))
+            if held is None:
+                noted.unlink(missing_ok=True)
+                continue
+            found = {content: held.vectors[row] for content, row in rows.items()} | found
+        return found
 
     def note_rate(self, job: Job, samples_per_second: float) -> None:
         """Remember how fast a job was encoded, for the estimates of later plans."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ibench.datasets import Item
 from ibench.engine.plan import SHARD_SIZE, Job, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError
+from ibench.hashing import sha256_text
 
 
 def job(n: int, samples: str = "a") -> Job:
@@ -72,3 +75,42 @@ def test_the_first_answer_stands(tmp_path: Path) -> None:
     assert store.settled(question) is None
     assert [store.settle(question, answer) for answer in (8, 16)] == [8, 8]
     assert store.settled(question) == 8
+
+
+def texts(*named: str) -> Job:
+    items = [Item(name, partial(str, name), name) for name in named]
+    identity = {"samples": "|".join(named), "checkpoint": "a"}
+    return Job("texts", "text", {}, items, identity, contents=tuple(sha256_text(name) for name in named))
+
+
+def test_what_other_jobs_hold_is_found_item_by_item(tmp_path: Path) -> None:
+    store, first, second, third = EmbeddingStore(tmp_path), texts("a", "b", "c"), texts("c", "d"), texts("b", "d", "e")
+    for number, job_ in enumerate((first, second)):
+        store.note_items(job_)  # not finished: nothing to find
+        store.write(job_, 0, shard(len(job_.items), number))
+    assert store.rows_of_others(third) == {}
+    store.note_items(first)
+    store.note_items(second)
+    found = store.rows_of_others(third)
+    assert found.keys() == {sha256_text("b"), sha256_text("d")}
+    np.testing.assert_array_equal(found[sha256_text("b")], shard(3, 0).vectors[1])
+    np.testing.assert_array_equal(found[sha256_text("d")], shard(2, 1).vectors[1])
+
+
+def test_a_job_that_was_collected_or_damaged_holds_nothing(tmp_path: Path) -> None:
+    store, first, second = EmbeddingStore(tmp_path), texts("a"), texts("b")
+    for job_ in (first, second):
+        store.write(job_, 0, shard(1))
+        store.note_items(job_)
+    shutil.rmtree(tmp_path / first.key)
+    (file,) = (tmp_path / second.key).glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert store.rows_of_others(texts("a", "b", "c")) == {}
+    assert not list((tmp_path / "items").rglob("?" * 64 + "/*"))
+
+
+def test_jobs_of_another_make_share_nothing(tmp_path: Path) -> None:
+    store, first = EmbeddingStore(tmp_path), texts("a")
+    store.write(first, 0, shard(1))
+    store.note_items(first)
+    assert store.rows_of_others(replace(texts("a"), identity={"samples": "", "checkpoint": "b"})) == {}
