@@ -190,20 +190,27 @@ def _see_patches(model: Any, packed: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _reader(model: Any, kind: _Kind) -> Callable[[Tensor], Tensor]:
     """Ids and mask [n, 2, length] to embeddings; a tower that sees its padding (SigLIP's) gets all of it."""
+    if not kind.masked:
+        return lambda tokens: pooled(model.get_text_features(input_ids=tokens[:, 0]))
+    return clip_reader(model) if kind.at_end else lambda tokens: padded(model, without_padding(tokens))
 
-    def whole(tokens: Tensor) -> Tensor:
-        mask = tokens[:, 1] if kind.masked else None
-        return pooled(model.get_text_features(input_ids=tokens[:, 0], attention_mask=mask))
 
-    def as_trees(tokens: Tensor) -> Tensor:
+def padded(model: Any, tokens: Tensor) -> Tensor:
+    """Ids and mask [n, 2, length] to embeddings [n, dim], as transformers has it."""
+    return pooled(model.get_text_features(input_ids=tokens[:, 0], attention_mask=tokens[:, 1]))
+
+
+def clip_reader(model: Any) -> Callable[[Tensor], Tensor]:
+    """The same by a CLIP or an X-CLIP, which reads prompts as trees where it is read at the end of each."""
+
+    def read(tokens: Tensor) -> Tensor:
         ends = end_places(tokens[:, 0], None)
         if not _read_at(ends, tokens, model.config.text_config.eos_token_id):
-            return whole(tokens)
+            return padded(model, tokens)
         return in_trees(tokens[:, 0], ends, lambda tree: _read(model, tree))
 
-    if kind.at_end:
-        return as_trees if model.config.text_config._attn_implementation in _MASKED_ATTENTION else whole
-    return (lambda tokens: whole(without_padding(tokens))) if kind.masked else whole
+    known = model.config.text_config._attn_implementation in _MASKED_ATTENTION
+    return read if known else lambda tokens: padded(model, tokens)
 
 
 def _read_at(ends: Tensor, tokens: Tensor, end: int | None) -> bool:
