@@ -35,6 +35,7 @@ from torchvision.transforms import v2
 
 from ibench.encoders.filterbank import log_mel
 from ibench.encoders.imagebind.frontends import CLIP_MEAN, CLIP_STD, ImageView
+from ibench.encoders.pixels import normalised
 from ibench.media.image import read_image
 from ibench.media.video import read_video
 
@@ -117,7 +118,7 @@ def images(folder: Path, count: int, rounds: int) -> list[list[str]]:
     ])  # fmt: skip
     view = ImageView(SIDE)
     ways: dict[str, Callable[[Path], Tensor]] = {
-        "ibench": lambda file: view(read_image(file))[0],
+        "ibench": lambda file: normalised(view(read_image(file)), CLIP_MEAN, CLIP_STD)[0],
         "torchvision on PIL": lambda file: on_images(Image.open(file).convert("RGB")),
         "torchvision on bytes": lambda file: on_bytes(torchvision.io.decode_image(str(file), mode="RGB")),
     }

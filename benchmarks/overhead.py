@@ -1,6 +1,6 @@
 """What the engine costs: its throughput over a bare forward loop on the same ready tensors, per modality, in one run.
 
-    python benchmarks/overhead.py [--modalities image audio ...] [--blocks 4] [--seconds 10] [--rounds 3]
+    python benchmarks/overhead.py [--modalities image audio ...] [--blocks 4] [--seconds 5] [--rounds 3]
 
 The towers are ImageBind's (random weights) in the published widths, cut to the first ``--blocks`` blocks; 0 leaves all
 of them. The samples are tensors already, so that decoding is not measured; the engine still streams, batches, pools,
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--modalities", nargs="+", type=Modality, choices=list(TOWERS), default=list(TOWERS))
     parser.add_argument("--blocks", type=int, default=4, help="of each tower; 0: all")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=list(DTYPES))
