@@ -28,6 +28,7 @@ from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
+from ibench.report import run_page
 from ibench.report.progress import Silent
 from ibench.resources import store_dir
 from ibench.results import Kept, Record
@@ -167,6 +168,27 @@ def compare(runs: Sequence[str | Path | Sequence[Record]]) -> Comparison:
         for number, run in enumerate(runs, start=1)
     ]
     return comparison([kept for column in columns for kept in column])
+
+
+def report(
+    run: str | Path,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    tasks: Sequence[str | Path] = (),
+    samples: int = 12,
+) -> Path:
+    """Write one HTML page about a record file or a folder of records, and return its path.
+
+    ``tasks`` are the YAML files of tasks that are not bundled. Of each task ``samples`` are shown from the worst and
+    from the best, with thumbnails where its data is found as `evaluate` finds it; nothing is downloaded.
+    """
+    files = {spec.name: task for task in tasks for spec in [load_task(task)]}
+
+    def root(spec: TaskSpec) -> Path | None:
+        return _root(files.get(spec.name, spec), data_root)
+
+    return run_page.write(Path(run), Path(out), root, [load_task(task) for task in files.values()], samples)
 
 
 def check_data(

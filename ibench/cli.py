@@ -163,6 +163,21 @@ def import_results(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A record file, or a folder of records.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    data_root: DataRoot = None,
+    task: Annotated[Optional[str], typer.Option(help="YAML files of tasks of your own, separated by commas.")] = None,  # noqa: UP045
+    samples: Annotated[int, typer.Option(min=0, help="Samples to show from the worst, and from the best.")] = 12,
+) -> None:
+    """One page about a run: confusions, classes, and samples to look at where the data is there."""
+    from ibench.api import report
+
+    files = [name.strip() for name in (task or "").split(",") if name.strip()]
+    print(report(run, out, data_root=data_root, tasks=files, samples=samples))
+
+
+@app.command()
 def doctor(data_root: DataRoot = None) -> None:
     """What this installation can do, and what is missing for which task; exit 0 or 2."""
     from ibench.doctor import examine

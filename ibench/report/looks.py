@@ -1,0 +1,170 @@
+"""Samples to look at: what a run got most wrong and most right, with a thumbnail where the data is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ibench.datasets import Item, labels_of
+from ibench.errors import UnreadableSample
+from ibench.evaluation import Cell
+from ibench.modalities import Modality
+from ibench.report.classes import positives, scores_of
+from ibench.report.thumbnails import Thumbnail, thumbnail
+from ibench.results import Record
+from ibench.tasks import Kind, TaskSpec
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample by its id, with its thumbnail if the data is there."""
+
+    id: str
+    thumbnail: Thumbnail | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A query, what was said of it or found for it, and what would have been right."""
+
+    query: Shown
+    right: bool
+    said: str = ""
+    gold: str = ""
+    found: Shown | None = None
+    wanted: Shown | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Samples under a heading."""
+
+    title: str
+    looks: tuple[Look, ...]
+
+
+class Samples:
+    """The samples of a record by id and by group; empty where the data is not there."""
+
+    def __init__(self, spec: TaskSpec | None, cell: Cell | None) -> None:
+        items = cell.dataset.items if cell is not None else {}
+        self._by_id = {modality: {item.id: item for item in several} for modality, several in items.items()}
+        self._by_group: dict[tuple[Modality, str], Item] = {}
+        for modality, several in items.items():
+            for item in several:
+                self._by_group.setdefault((modality, item.group), item)
+        self._names = _class_names(spec, cell)
+        self.classes: Sequence[str] = cell.classes if cell is not None else ()
+
+    def name(self, label: str) -> str:
+        """The class name that a label goes by, or the label where that is not known."""
+        return self._names.get(label, label)
+
+    def shown(self, modality: Modality, id: str) -> Shown:
+        item = self._by_id.get(modality, {}).get(id)
+        return Shown(id, None if item is None else _thumbnail(item))
+
+    def of_group(self, modality: Modality, group: str) -> Shown | None:
+        """The first item of a group: what a query of that group should have found."""
+        item = self._by_group.get((modality, group))
+        return None if item is None else Shown(item.id, _thumbnail(item))
+
+
+def looks(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    """The worst and the best of a run, ``most`` of each."""
+    found = _OF_KIND[Kind(record.kind)](record, rows, samples, most)
+    return [one for one in found if one.looks]
+
+
+def _classified(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    def look(row: Mapping[str, Any]) -> Look:
+        off = "" if row["correct"] else f"; the right class is number {row['rank']}"
+        return Look(
+            samples.shown(record.query, row["id"]),
+            bool(row["correct"]),
+            samples.name(row["prediction"]),
+            samples.name(row["gold"]),
+            note=f"cosine {row['score']:.3f}{off}",
+        )
+
+    wrong = rows[~rows["correct"]].sort_values(["rank", "score"], ascending=False, kind="stable")
+    right = rows[rows["correct"]].sort_values("score", ascending=False, kind="stable")
+    return [_of("Furthest from right", wrong, most, look), _of("Right, and the surest", right, most, look)]
+
+
+def _tagged(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    """By the mean rank of a sample's own classes; the scores have names only with the data."""
+    if not samples.classes or rows.empty:
+        return []
+    scores, positive = scores_of(rows), positives(rows, samples.classes)
+    ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1) + 1
+    own = np.where(positive, ranks, 0).sum(axis=1) / np.maximum(positive.sum(axis=1), 1)
+    first = np.argsort(-scores, axis=1, kind="stable")[:, :3]
+    said = [", ".join(samples.name(samples.classes[place]) for place in places) for places in first]
+    table = rows.assign(mean_rank=own, said=said).iloc[np.flatnonzero(positive.any(axis=1))]
+    table = table.sort_values("mean_rank", kind="stable")
+
+    def look(row: Mapping[str, Any]) -> Look:
+        gold = ", ".join(samples.name(label) for label in row["gold"])
+        right = row["mean_rank"] <= (len(row["gold"]) + 1) / 2
+        note = f"its classes stand at {row['mean_rank']:.1f} on average"
+        return Look(samples.shown(record.query, row["id"]), right, row["said"], gold, note=note)
+
+    return [_of("Furthest from right", table.iloc[::-1], most, look), _of("Nearest to right", table, most, look)]
+
+
+def _retrieved(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    found = []
+    for direction, part in rows.groupby("direction", sort=False):
+        query, target = (Modality(record.query), Modality(record.target))
+        if not str(direction).startswith(f"{query}→"):
+            query, target = target, query
+
+        def look(row: Mapping[str, Any], query: Modality = query, target: Modality = target) -> Look:
+            return Look(
+                samples.shown(query, row["id"]),
+                bool(row["correct"]),
+                found=samples.shown(target, row["prediction"]),
+                wanted=None if row["correct"] else samples.of_group(target, row["gold"]),
+                note=f"cosine {row['score']:.3f}"
+                + ("" if row["correct"] else f"; the first match is number {row['rank']} of {row['gallery']}"),
+            )
+
+        wrong = part[~part["correct"]].sort_values(["rank", "score"], ascending=False, kind="stable")
+        right = part[part["correct"]].sort_values("score", ascending=False, kind="stable")
+        found.append(_of(f"{direction}: furthest from right", wrong, most, look))
+        found.append(_of(f"{direction}: found, and the surest", right, most, look))
+    return found
+
+
+_OF_KIND: Mapping[Kind, Callable[[Record, pd.DataFrame, Samples, int], list[Looks]]] = {
+    Kind.CLASSIFICATION: _classified,
+    Kind.MULTILABEL: _tagged,
+    Kind.RETRIEVAL: _retrieved,
+}
+
+
+def _of(title: str, rows: pd.DataFrame, most: int, look: Callable[[Mapping[str, Any]], Look]) -> Looks:
+    shown = rows.head(most)
+    columns = [str(column) for column in shown.columns]
+    return Looks(title, tuple(look(dict(zip(columns, row, strict=True))) for row in shown.itertuples(index=False)))
+
+
+def _thumbnail(item: Item) -> Thumbnail:
+    try:
+        return thumbnail(item.decode())
+    except UnreadableSample as error:
+        return Thumbnail(note=f"unreadable: {error}")
+
+
+def _class_names(spec: TaskSpec | None, cell: Cell | None) -> dict[str, str]:
+    """Label → the first class name it goes by, as far as it is known."""
+    if spec is None or spec.kind is Kind.RETRIEVAL:
+        return {}
+    labels = labels_of(spec, cell.dataset) if cell is not None else (spec.labels or {})
+    return {label: names[0] for label, names in labels.items()}
