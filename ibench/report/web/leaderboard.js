@@ -1,5 +1,6 @@
 'use strict';
 
+const naturally = new Intl.Collator('en', { numeric: true }).compare; // epoch_2 before epoch_10
 const CHUNK = 40; // rows that are built at a time, as they come into view
 
 // what the data says, made ready ---------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ function ordered(encoders, columns, means) {
     if ((a === undefined) !== (b === undefined)) return a === undefined ? 1 : -1;
     const difference = a === b ? 0 : a < b ? -1 : 1;
     if (difference) return rising ? difference : -difference;
-    const names = one.name.localeCompare(other.name, 'en', { numeric: true });
+    const names = naturally(one.name, other.name);
     return state.sort === 'name' && !rising ? -names : names;
   });
 }
@@ -391,7 +392,7 @@ function list(id, rows, all, columns) {
   const [, key] = columns[sorted.by];
   const ranked = rows.slice().sort((one, other) => {
     const [a, b] = [key(one), key(other)];
-    const order = typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b), 'en', { numeric: true });
+    const order = typeof a === 'number' && typeof b === 'number' ? a - b : naturally(String(a), String(b));
     return sorted.rising ? order : -order;
   });
   const head = columns.map(([name], at) => el('th', {
