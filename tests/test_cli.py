@@ -35,7 +35,9 @@ def test_help_and_tasks_start_fast() -> None:
     assert seconds_of("-m", "ibench", "tasks") - bare < 0.6
 
 
-@pytest.mark.parametrize("command", [["--help"], ["tasks"], ["tasks", "show", "esc50"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["tasks"], ["tasks", "show", "esc50"], ["run", "--help"], ["check", "--help"]]
+)
 def test_what_needs_no_torch_does_not_import_it(command: list[str]) -> None:
     code = f"import sys; sys.argv = ['ibench', *{command!r}]\nfrom ibench.cli import main\n"
     code += "try:\n    main()\nexcept SystemExit:\n    pass\n"

@@ -308,19 +308,20 @@ def test_the_command_line_page_has_every_command_and_option_and_no_other() -> No
         - {"--help"}
         for name, command in _commands_of(typer.main.get_command(app), "ibench")
     }
-    del has["ibench"], has["ibench data"], has["ibench store"]  # these only hold commands
+    del has["ibench"], has["ibench baseline"], has["ibench data"], has["ibench store"]  # these only hold commands
     assert documented == has
 
 
 def test_the_options_used_anywhere_exist(ibench: RunIbench) -> None:
     from ibench.cli import app
+    from ibench.pytest_plugin import OPTIONS, STRICT
 
     known = {
         option
         for _, command in _commands_of(typer.main.get_command(app), "ibench")
         for parameter in command.params
         for option in parameter.opts
-    } | {"--help", "--wheel", "--nproc-per-node"}
+    } | {"--help", "--wheel", "--nproc-per-node", *OPTIONS, STRICT}
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         scripts = "".join((ROOT / script).read_text() for script in re.findall(r"python (benchmarks/\w+\.py)", text))

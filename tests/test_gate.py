@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,6 +295,15 @@ def test_exit_codes(tmp_path: Path, ibench: RunIbench) -> None:
         assert told["exit_code"] == strict
         assert told["tasks"][0]["state"] in done.stdout
     assert "a loss of 0.5 would be missed" in done.stdout
+
+
+def test_judging_and_comparing_need_no_torch(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, {"task": HALF}, name)
+    for command in (["compare", "a", "b"], ["check", "--baseline", "a", "--run", "b"]):
+        code = f"import sys; sys.argv = ['ibench', *{command!r}]\nfrom ibench.cli import main\n"
+        code += "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)
 
 
 class Schema:
