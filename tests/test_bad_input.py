@@ -243,7 +243,7 @@ def test_a_task_with_unreadable_samples_costs_no_other_task_its_score(
     assert [path.stem for path in out.rglob("*.json")] == ["tones.ibench"]
     (record,) = evaluate(toy("oracle"), tasks, skip_unavailable=True)  # as a suite does
     assert record.task == "tones"
-    with pytest.raises(IbenchError, match="colours: 1 samples"):
+    with pytest.raises(IbenchError, match="colours: 1 of the samples cannot be read"):
         evaluate(toy("oracle"), [colours], skip_unavailable=True)
 
 
@@ -290,6 +290,8 @@ def test_records_that_do_not_compare(ibench: RunIbench, toy: Toy, colours: Path,
     next((tmp_path / "colours" / "red").iterdir()).unlink()
     assert ibench(*run, "b", "--ckpt", toy("random")).returncode == 0
     refused(ibench("compare", "a", "b"), "differ in samples", "n 23 and 24")
-    refused(ibench("compare", "nothing"), "no records")
+    refused(ibench("compare", "nothing"), "no such file or folder")
+    (tmp_path / "empty").mkdir()
+    refused(ibench("compare", "empty"), "no records")
     (tmp_path / "other.json").write_text("{}")
-    refused(ibench("compare", "other.json"), "not an ibench record")
+    refused(ibench("compare", "other.json"), "neither an ibench record nor a baseline")
