@@ -19,7 +19,8 @@ from conftest import SUPPORT, RunIbench, write_task
 from toy_encoder import make_oracle
 
 import ibench as package
-from ibench.api import Request, plan
+from ibench.api import Request, encode, plan
+from ibench.engine.plan import Share
 from ibench.results import load_all, samples_of
 
 Toy = Callable[[str], str]
@@ -291,3 +292,23 @@ def test_texts_that_another_run_has_encoded_are_not_encoded_again(
     after = package.evaluate(toy("random"), [colours, tones], store=store)
     assert [record.measured() for record in after] == [record.measured() for record in both]
     assert [one.held for one in plan(Request(toy("random"), [tones], store=store))] == [3, 12]
+
+
+def test_a_run_that_found_texts_and_was_cut_short_goes_on_as_if_it_was_not(
+    toy: Toy, colours: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every shard has the bytes of an undisturbed run, and none stands there for texts that were held already."""
+    monkeypatch.setattr("ibench.engine.plan.SHARD_SIZE", 2)
+
+    def shards(store: Path) -> dict[str, bytes]:
+        return {path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("*.safetensors")}
+
+    for place in ("undisturbed", "cut"):
+        package.evaluate(toy("random"), [colours], store=tmp_path / place)
+    package.evaluate(toy("random"), [colours, tones], store=tmp_path / "undisturbed")
+    request = Request(toy("random"), [colours, tones], store=tmp_path / "cut")
+    encode(request, Share(1, 3))
+    before = shards(tmp_path / "cut")
+    assert before.items() < shards(tmp_path / "undisturbed").items()
+    package.evaluate(toy("random"), [colours, tones], store=tmp_path / "cut")
+    assert shards(tmp_path / "cut") == shards(tmp_path / "undisturbed")

@@ -103,11 +103,15 @@ def encode_rest(
 
 
 def missing_shards(jobs: Sequence[Job], store: EmbeddingStore, share: Share) -> list[tuple[Job, list[int]]]:
-    """The jobs with the shards that are not in the store and fall to a share, counted through the whole plan."""
-    todo, before = [], 0
+    """The jobs with the shards that are not in the store and fall to a share.
+
+    To which one a shard falls its job says alone: a process that starts later may find other texts encoded already, and
+    would count the shards of a plan in another way.
+    """
+    todo = []
     for job in jobs:
-        mine = [number for number in store.missing(job) if (before + number) % share.of == share.index]
-        before += len(job.shards)
+        first = int(job.key[:8], 16)
+        mine = [number for number in store.missing(job) if (first + number) % share.of == share.index]
         todo += [(job, mine)] if mine else []
     return todo
 

@@ -17,7 +17,7 @@ _SAME_WORK = ("checkpoint", "modality", "preprocessing", "views", "dtype", "comp
 
 @dataclass(frozen=True)
 class Share:
-    """The shards that one of several processes makes: every ``of``-th of a plan, from ``index`` on."""
+    """Which shards one of several processes makes: every ``of``-th of each job, from one on that differs by ``index``."""
 
     index: int = 0
     of: int = 1

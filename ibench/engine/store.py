@@ -89,7 +89,8 @@ class EmbeddingStore:
         whole = [shard for shard in shards if shard is not None]
         if len(whole) < len(shards):
             return None
-        (self.root / job.key / "key.json").touch()  # its time says when the job was last used
+        with suppress(FileNotFoundError):  # tidied away this moment
+            os.utime(self.root / job.key / "key.json")  # its time says when the job was last used
         dim = max(shard.vectors.shape[1] for shard in whole)  # one of only unreadable samples never learned it
         return Embeddings(
             np.concatenate([_as_wide(shard.vectors, dim) for shard in whole]),
@@ -115,7 +116,7 @@ class EmbeddingStore:
         """Say which items a finished job holds, for jobs that want some of them in other company."""
         noted = self.root / "items" / job.make / job.key
         if job.contents and not noted.exists() and not self.missing(job):
-            _write_whole(noted, bytes.fromhex("".join(job.contents)))
+            _write_whole(noted, _sealed(bytes.fromhex("".join(job.contents))))
 
     def rows_of_others(self, job: Job) -> dict[str, NDArray[np.float32]]:
         """The vectors that finished jobs of the same make hold of a job's items, by content.
@@ -124,7 +125,7 @@ class EmbeddingStore:
         """
         wanted, found = set(job.contents), dict[str, NDArray[np.float32]]()
         for noted in sorted((self.root / "items" / job.make).glob("*")):
-            digests = noted.read_bytes().hex()
+            digests = _unsealed(noted).hex()
             contents = [digests[start : start + 64] for start in range(0, len(digests), 64)]
             rows = {content: row for row, content in enumerate(contents) if content in wanted}
             if not rows.keys() - found.keys():
@@ -193,6 +194,19 @@ def _whole_shard(data: bytes) -> Embeddings | None:
     except (SafetensorError, ValueError, KeyError):
         return None
     return shard if _digest(shard) == about["sha256"] else None
+
+
+def _sealed(data: bytes) -> bytes:
+    return data + hashlib.sha256(data).digest()
+
+
+def _unsealed(file: Path) -> bytes:
+    """What was sealed in a file; nothing where it is gone or not what was written."""
+    with suppress(FileNotFoundError):
+        data = file.read_bytes()
+        if data == _sealed(data[:-32]):
+            return data[:-32]
+    return b""
 
 
 def _as_wide(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

@@ -85,6 +85,14 @@ def test_every_shard_falls_to_one_share(sizes: list[int], of: int) -> None:
     assert sorted(shard for share in shares for shard in share) == sorted(every)
 
 
+def test_a_shard_falls_to_the_same_share_whatever_else_is_planned() -> None:
+    """A process that starts later may have no texts left to encode, or fewer."""
+    store, more, samples = EmbeddingStore(Path("nowhere")), job("more", 17), job("samples", 50)
+    for index in range(3):
+        share = Share(index, 3)
+        assert missing_shards([more, samples], store, share)[-1] == missing_shards([samples], store, share)[-1]
+
+
 def test_what_a_dead_process_left_is_made_up_for(tmp_path: Path) -> None:
     jobs = [job("a", 11), job("b", 9)]
     make(jobs, tmp_path / "one")

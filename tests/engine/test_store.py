@@ -109,6 +109,17 @@ def test_a_job_that_was_collected_or_damaged_holds_nothing(tmp_path: Path) -> No
     assert not list((tmp_path / "items").rglob("?" * 64 + "/*"))
 
 
+@pytest.mark.parametrize("kept", [slice(0), slice(-1), slice(32), slice(1, None), slice(-64, None)])
+def test_a_damaged_note_costs_no_shard(tmp_path: Path, kept: slice) -> None:
+    store, first = EmbeddingStore(tmp_path), texts("a", "b")
+    store.write(first, 0, shard(2))
+    store.note_items(first)
+    (noted,) = (tmp_path / "items").rglob("?" * 64 + "/*")
+    noted.write_bytes(noted.read_bytes()[kept])
+    assert store.rows_of_others(texts("a", "b", "c")) == {}
+    assert store.load(first) is not None
+
+
 def test_jobs_of_another_make_share_nothing(tmp_path: Path) -> None:
     store, first = EmbeddingStore(tmp_path), texts("a")
     store.write(first, 0, shard(1))
