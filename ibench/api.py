@@ -376,8 +376,9 @@ def _checkpoint(encoder: str | Path | Encoder, settings: Settings, cluster: Clus
     if cluster is not None:
         if not isinstance(encoder, str | Path):
             raise IbenchError("a live encoder cannot go to Ray's processes; write a factory, file.py:make_encoder")
-        # for its card: this machine may have no GPU, and its copy of the model encodes nothing
-        return open_checkpoint(str(encoder), "cpu", settings.dtype)
+        # opened for its card and let go: this machine may have no GPU, and its copy of the model encodes nothing
+        card = open_checkpoint(str(encoder), "cpu", settings.dtype).card
+        return Checkpoint(card, partial(load_encoder, encoder, "cpu", settings.dtype))
     if isinstance(encoder, str | Path):
         return open_checkpoint(str(encoder), settings.device.split(" ")[0], settings.dtype, settings.compiled)
     if settings.compiled:
