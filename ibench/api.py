@@ -287,7 +287,7 @@ def _held(job: Job, store: EmbeddingStore, make: Callable[[Job], int]) -> Embedd
         held = store.load(job)
     if held is None:
         raise IbenchError(
-            f"{job.title}: the store at {store.root} does not keep what is written; name another: --store"
+            f"{job.title}: the store at {store.place} does not keep what is written; name another: --store"
         )
     return held
 
@@ -433,7 +433,7 @@ def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | N
 def _store(request: Request) -> Iterator[EmbeddingStore]:
     """The store; a temporary one for a live encoder, whose code has no digest to keep its embeddings under."""
     if isinstance(request.encoder, str | Path):
-        yield EmbeddingStore(Path(request.store) if request.store is not None else store_dir())
+        yield EmbeddingStore(request.store if request.store is not None else store_dir())
         return
     with tempfile.TemporaryDirectory(prefix="ibench-") as folder:
         yield EmbeddingStore(Path(folder))

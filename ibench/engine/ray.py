@@ -374,7 +374,7 @@ def _say_nothing(_: str) -> None: ...
 
 def _as_raised(error: RayTaskError) -> Exception:
     """What was raised in another process, as it would have been raised in this one; a bug with its traceback there."""
-    return IbenchError(str(error.cause)) if isinstance(error.cause, IbenchError) else error
+    return error.cause if isinstance(error.cause, IbenchError) else error
 
 
 def _first_line(error: BaseException) -> str:
