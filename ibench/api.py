@@ -287,7 +287,7 @@ def _held(job: Job, store: EmbeddingStore, make: Callable[[Job], int]) -> Embedd
         held = store.load(job)
     if held is None:
         raise IbenchError(
-            f"{job.title}: the store at {store.root} does not keep what is written; name another: --store"
+            f"{job.title}: the store at {store.place} does not keep what is written; name another: --store"
         )
     return held
 
@@ -376,8 +376,9 @@ def _checkpoint(encoder: str | Path | Encoder, settings: Settings, cluster: Clus
     if cluster is not None:
         if not isinstance(encoder, str | Path):
             raise IbenchError("a live encoder cannot go to Ray's processes; write a factory, file.py:make_encoder")
-        # for its card: this machine may have no GPU, and its copy of the model encodes nothing
-        return open_checkpoint(str(encoder), "cpu", settings.dtype)
+        # opened for its card and let go: this machine may have no GPU, and its copy of the model encodes nothing
+        card = open_checkpoint(str(encoder), "cpu", settings.dtype).card
+        return Checkpoint(card, partial(load_encoder, encoder, "cpu", settings.dtype))
     if isinstance(encoder, str | Path):
         return open_checkpoint(str(encoder), settings.device.split(" ")[0], settings.dtype, settings.compiled)
     if settings.compiled:
@@ -432,7 +433,7 @@ def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | N
 def _store(request: Request) -> Iterator[EmbeddingStore]:
     """The store; a temporary one for a live encoder, whose code has no digest to keep its embeddings under."""
     if isinstance(request.encoder, str | Path):
-        yield EmbeddingStore(Path(request.store) if request.store is not None else store_dir())
+        yield EmbeddingStore(request.store if request.store is not None else store_dir())
         return
     with tempfile.TemporaryDirectory(prefix="ibench-") as folder:
         yield EmbeddingStore(Path(folder))

@@ -49,7 +49,7 @@ def run(
     suite: Annotated[Optional[str], typer.Option(help="A suite of tasks/suites.yaml.")] = None,  # noqa: UP045
     data_root: DataRoot = None,
     out: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
-    store: Annotated[Optional[Path], typer.Option(help="Where embeddings are kept (default: the cache).")] = None,  # noqa: UP045
+    store: Annotated[Optional[str], typer.Option(help="Folder or URL of embeddings (default: the cache).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the model's blocks with torch.")] = False,
@@ -346,14 +346,13 @@ def collect_store(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
     """Remove what killed runs left behind, and embeddings that nobody asked for in a while."""
-    import shutil
     import time
 
-    before = time.time() - older_than * 86400 if older_than is not None else 0.0
-    for path in _opened_store(store).collect(before):
-        print(path)
+    opened = _opened_store(store)
+    for name in opened.collect(time.time() - older_than * 86400 if older_than is not None else 0.0):
+        print(f"{opened.place}/{name}")
         if not dry_run:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            opened.remove(name)
 
 
 def main() -> None:
@@ -386,7 +385,7 @@ def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:
     return list(dict.fromkeys([*names, *(suite_tasks(suite) if suite else ())]))
 
 
-def _opened_store(place: Path | None) -> EmbeddingStore:
+def _opened_store(place: str | None) -> EmbeddingStore:
     from ibench.engine.store import EmbeddingStore
     from ibench.resources import store_dir
 

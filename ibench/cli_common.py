@@ -25,7 +25,7 @@ DataRoot = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time on Python 3.10
     typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
 ]
-StoreFolder = Annotated[Optional[Path], typer.Option(help="The store's folder (default: the cache).")]  # noqa: UP045
+StoreFolder = Annotated[Optional[str], typer.Option(help="The store's folder or URL (default: the cache).")]  # noqa: UP045
 
 
 @contextmanager

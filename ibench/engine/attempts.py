@@ -145,7 +145,7 @@ class Attempts:
 
 def as_job(attempts: Sequence[Attempt]) -> Job:
     """A job of only what was taken together; its shards are those attempts, in order."""
-    return replace(attempts[0].job, items=[item for attempt in attempts for item in attempt.items])
+    return replace(attempts[0].job, items=[item for attempt in attempts for item in attempt.items], contents=())
 
 
 def _whole(job: Job, number: int, case: _Case) -> Attempt:

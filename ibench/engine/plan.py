@@ -17,7 +17,7 @@ _SAME_WORK = ("checkpoint", "modality", "preprocessing", "views", "dtype", "comp
 
 @dataclass(frozen=True)
 class Share:
-    """Which shards one of several processes makes: every ``of``-th of each job, from one on that differs by ``index``."""
+    """Which shards one of several processes makes: of each job every ``of``-th, which ones by ``index``."""
 
     index: int = 0
     of: int = 1

@@ -226,7 +226,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.attempts = Attempts(self.progress.note)
-        self.most = self.cluster.actors or (self.cluster.gpus() if self.gpus else _nodes())
+        self.most = self.cluster.actors or max(1, self.cluster.gpus() if self.gpus else _nodes())
 
     def finish(self, todo: Sequence[tuple[Job, Sequence[int]]]) -> int:
         total = sum(len(job.shards[number]) for job, numbers in todo for number in numbers)
@@ -362,7 +362,7 @@ def _kind(job: Job) -> str:
 def _nodes() -> int:
     """Nodes that run something: on a CPU an actor has a whole one, since it computes with as many threads as a run
     without Ray, for the same bits."""
-    return max(1, sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")))
+    return sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
 
 
 def _answer(question: Callable[[], T]) -> T:
@@ -374,7 +374,7 @@ def _say_nothing(_: str) -> None: ...
 
 def _as_raised(error: RayTaskError) -> Exception:
     """What was raised in another process, as it would have been raised in this one; a bug with its traceback there."""
-    return IbenchError(str(error.cause)) if isinstance(error.cause, IbenchError) else error
+    return error.cause if isinstance(error.cause, IbenchError) else error
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from ibench.engine.places import place_of
 from ibench.engine.plan import Job, shards_of
-from ibench.errors import IbenchError
 from ibench.hashing import sha256_json
 
 _PART_LIVES = 3600.0  # seconds
@@ -38,7 +36,7 @@ class Entry:
     """What the store holds of one job: its identity, its shards and their bytes, when it was last used (s since 1970),
     and how many samples a second were encoded when it was made, if that run came to its end."""
 
-    folder: Path
+    key: str
     identity: Mapping[str, Any]
     shards: int
     bytes: int
@@ -55,30 +53,32 @@ class _Rows:
 
 
 class EmbeddingStore:
-    """A folder of shards: ``<root>/<key>/<number>.safetensors``, beside ``key.json`` which says what the key is."""
+    """Shards by content: ``<root>/<key>/<number>.safetensors``, beside ``key.json`` which says what the key is.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    ``root`` is a folder, or a URL that fsspec knows. Raises IbenchError for a URL that cannot be reached.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.place = place_of(root)
 
     def write(self, job: Job, number: int, shard: Embeddings) -> None:
-        """Keep a shard: written under a temporary name, synced, renamed; killed at any moment, whole or absent."""
-        folder = self.root / job.key
-        if not (folder / "key.json").exists():
+        """Keep a shard; killed at any moment, whole or absent."""
+        if not self.place.holds(f"{job.key}/key.json"):
             identity = json.dumps(job.identity, indent=1, sort_keys=True, ensure_ascii=False)
-            _write_whole(folder / "key.json", identity.encode())
+            self.place.write(f"{job.key}/key.json", identity.encode())
         # one metadata key: safetensors writes several in any order, and equal shards are to be equal bytes
         about = json.dumps({"sha256": _digest(shard), "unreadable": shard.unreadable})
         data = save({"embeddings": np.ascontiguousarray(shard.vectors)}, {"ibench": about})
-        _write_whole(folder / _name(number), data)
+        self.place.write(f"{job.key}/{_name(number)}", data)
 
     def missing(self, job: Job) -> list[int]:
         """The numbers of the shards that have to be made. Only listed: what a shard holds is looked at by `load`."""
-        held = set(os.listdir(folder)) if (folder := self.root / job.key).is_dir() else set()
+        held = self.place.names(job.key)
         return [number for number in range(len(job.shards)) if _name(number) not in held]
 
     def begun(self, job: Job) -> bool:
         """Whether anything of a job is here."""
-        return (self.root / job.key).is_dir()
+        return bool(self.place.names(job.key))
 
     def load(self, job: Job | _Rows) -> Embeddings | None:
         """All shards of a job in order, each read once; None where one is not there.
@@ -89,8 +89,7 @@ class EmbeddingStore:
         whole = [shard for shard in shards if shard is not None]
         if len(whole) < len(shards):
             return None
-        with suppress(FileNotFoundError):  # tidied away this moment
-            os.utime(self.root / job.key / "key.json")  # its time says when the job was last used
+        self.place.touch(f"{job.key}/key.json")  # its time says when the job was last used
         dim = max(shard.vectors.shape[1] for shard in whole)  # one of only unreadable samples never learned it
         return Embeddings(
             np.concatenate([_as_wide(shard.vectors, dim) for shard in whole]),
@@ -102,21 +101,21 @@ class EmbeddingStore:
         )
 
     def _read(self, job: Job | _Rows, number: int) -> Embeddings | None:
-        file = self.root / job.key / _name(number)
-        try:
-            shard = _whole_shard(file.read_bytes())
-        except FileNotFoundError:
+        file = f"{job.key}/{_name(number)}"
+        data = self.place.read(file)
+        if data is None:
             return None
+        shard = _whole_shard(data)
         if shard is None or len(shard.vectors) != len(job.shards[number]):
-            file.unlink(missing_ok=True)
+            self.place.remove(file)
             return None
         return shard
 
     def note_items(self, job: Job) -> None:
         """Say which items a finished job holds, for jobs that want some of them in other company."""
-        noted = self.root / "items" / job.make / job.key
-        if job.contents and not noted.exists() and not self.missing(job):
-            _write_whole(noted, _sealed(bytes.fromhex("".join(job.contents))))
+        noted = f"items/{job.make}/{job.key}"
+        if job.contents and not self.place.holds(noted) and not self.missing(job):
+            self.place.write(noted, _sealed(bytes.fromhex("".join(job.contents))))
 
     def rows_of_others(self, job: Job) -> dict[str, NDArray[np.float32]]:
         """The vectors that finished jobs of the same make hold of a job's items, by content.
@@ -124,60 +123,64 @@ class EmbeddingStore:
         A job that is gone, or damaged, holds nothing any more, and its note goes too.
         """
         wanted, found = set(job.contents), dict[str, NDArray[np.float32]]()
-        for noted in sorted((self.root / "items" / job.make).glob("*")):
-            digests = _unsealed(noted).hex()
+        for key in sorted(self.place.names(f"items/{job.make}")):
+            noted = f"items/{job.make}/{key}"
+            digests = _unsealed(self.place.read(noted)).hex()
             contents = [digests[start : start + 64] for start in range(0, len(digests), 64)]
             rows = {content: row for row, content in enumerate(contents) if content in wanted}
             if not rows.keys() - found.keys():
                 continue
-            held = self.load(_Rows(noted.name, tuple(shards_of(len(contents)))))
+            held = self.load(_Rows(key, tuple(shards_of(len(contents)))))
             if held is None:
-                noted.unlink(missing_ok=True)
+                self.place.remove(noted)
                 continue
             found = {content: held.vectors[row] for content, row in rows.items()} | found
         return found
 
     def note_rate(self, job: Job, samples_per_second: float) -> None:
         """Remember how fast a job was encoded, for the estimates of later plans."""
-        _write_whole(self.root / job.key / "rate.json", json.dumps({"samples_per_second": samples_per_second}).encode())
+        self.place.write(f"{job.key}/rate.json", json.dumps({"samples_per_second": samples_per_second}).encode())
 
     def settled(self, question: Mapping[str, Any]) -> Any:
         """What `settle` was told of a question, or None."""
-        noted = self._answer_to(question)
-        return json.loads(noted.read_text())["answer"] if noted.exists() else None
+        noted = self.place.read(_answer_to(question))
+        return None if noted is None else json.loads(noted)["answer"]
 
     def settle(self, question: Mapping[str, Any], answer: Any) -> Any:
         """Keep an answer for all processes that share the store; the first one stands, and is returned."""
-        noted = self._answer_to(question)
-        if not noted.exists():
-            _write_whole(noted, json.dumps({"question": question, "answer": answer}, indent=1).encode(), replace=False)
+        noted = json.dumps({"question": question, "answer": answer}, indent=1).encode()
+        self.place.write(_answer_to(question), noted, replace=False)
         return self.settled(question)
-
-    def _answer_to(self, question: Mapping[str, Any]) -> Path:
-        return self.root / "settled" / f"{sha256_json(question)}.json"
 
     def entries(self) -> list[Entry]:
         """Every job in the store, the one used last first."""
-        found = [_entry(about.parent) for about in self.root.glob("*/key.json")]
+        files: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for path, size in self.place.sizes().items():
+            folder, _, name = path.rpartition("/")
+            files[folder][name] = size
+        found = [self._entry(folder, sizes) for folder, sizes in files.items() if "key.json" in sizes]
         return sorted(found, key=lambda entry: -entry.used)
 
-    def collect(self, before: float) -> list[Path]:
-        """What may go: jobs last used before a time (s since 1970), and parts of shards that no run finished.
+    def _entry(self, key: str, sizes: Mapping[str, int]) -> Entry:
+        shards = [size for name, size in sizes.items() if name.endswith(".safetensors")]
+        identity = json.loads(self.place.read(f"{key}/key.json") or b"{}")
+        rate = json.loads(self.place.read(f"{key}/rate.json") or b"{}").get("samples_per_second")
+        return Entry(key, identity, len(shards), sum(shards), self.place.changed(f"{key}/key.json"), rate)
 
-        Parts younger than an hour may belong to a run that is writing them now, and stay.
+    def collect(self, before: float) -> list[str]:
+        """What may go, for `remove`: jobs last used before a time (s since 1970), and parts of files that no run
+        finished. Parts younger than an hour may belong to a run that is writing them now, and stay.
         """
-        old = [entry.folder for entry in self.entries() if entry.used < before]
-        parts = [part for part in self.root.glob("*/.*.part") if part.stat().st_mtime < time.time() - _PART_LIVES]
-        return old + [part for part in parts if part.parent not in old]
+        old = [entry.key for entry in self.entries() if entry.used < before]
+        parts = [name for name in self.place.sizes() if name.endswith(".part") and name.partition("/")[0] not in old]
+        return old + [part for part in parts if self.place.changed(part) < time.time() - _PART_LIVES]
+
+    def remove(self, name: str) -> None:
+        self.place.remove(name)
 
 
-def _entry(folder: Path) -> Entry:
-    about = folder / "key.json"
-    shards = [shard.stat().st_size for shard in folder.glob("*.safetensors")]
-    identity = json.loads(about.read_text(encoding="utf-8"))
-    noted = folder / "rate.json"
-    rate = json.loads(noted.read_text())["samples_per_second"] if noted.exists() else None
-    return Entry(folder, identity, len(shards), sum(shards), about.stat().st_mtime, rate)
+def _answer_to(question: Mapping[str, Any]) -> str:
+    return f"settled/{sha256_json(question)}.json"
 
 
 def _name(number: int) -> str:
@@ -200,13 +203,9 @@ def _sealed(data: bytes) -> bytes:
     return data + hashlib.sha256(data).digest()
 
 
-def _unsealed(file: Path) -> bytes:
-    """What was sealed in a file; nothing where it is gone or not what was written."""
-    with suppress(FileNotFoundError):
-        data = file.read_bytes()
-        if data == _sealed(data[:-32]):
-            return data[:-32]
-    return b""
+def _unsealed(data: bytes | None) -> bytes:
+    """What was sealed; nothing where it is gone or not what was written."""
+    return data[:-32] if data is not None and data == _sealed(data[:-32]) else b""
 
 
 def _as_wide(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
@@ -217,47 +216,3 @@ def _digest(shard: Embeddings) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(shard.vectors).data)
     digest.update(json.dumps(list(shard.unreadable.items())).encode())
     return digest.hexdigest()
-
-
-def _write_whole(path: Path, data: bytes, replace: bool = True) -> None:
-    """Write a file that is whole or absent; unless ``replace``, one that is there already stays."""
-    with _refusals_told(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _put(temporary, path, replace)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        _sync_folder(path.parent)
-
-
-def _put(temporary: str, path: Path, replace: bool) -> None:
-    if replace:
-        os.replace(temporary, path)
-        return
-    with suppress(FileExistsError):
-        os.link(temporary, path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _refusals_told(folder: Path) -> Iterator[None]:
-    """A full disk, a quota, a folder that is not ours: the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise IbenchError(
-            f"cannot write to the store: {error.strerror} ({folder}); make room there or name another store with "
-            "--store. What was finished is kept"
-        ) from error

@@ -133,7 +133,7 @@ def store_table(entries: Sequence[Entry]) -> str:
     headers = ["key", "encoder", "modality", "dtype", "shards", "size", "last used"]
     rows = [
         [
-            entry.folder.name[:12],
+            entry.key[:12],
             entry.identity.get("encoder", ""),
             entry.identity.get("modality", ""),
             entry.identity.get("dtype", ""),

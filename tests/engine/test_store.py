@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     store, wanted = EmbeddingStore(tmp_path), job(4)
-    monkeypatch.setattr("ibench.engine.store.os.fsync", full)
+    monkeypatch.setattr("ibench.engine.places.os.fsync", full)
     with pytest.raises(IbenchError, match=r"No space left on device.*--store"):
         store.write(wanted, 0, shard(4))
     assert not list(tmp_path.rglob("*.safetensors"))
