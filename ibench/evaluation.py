@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -257,7 +257,7 @@ def _identity(
 
 def versions_behind(modality: Modality) -> dict[str, str]:
     """The libraries whose versions can move a bit of an embedding of a modality, as installed here."""
-    return {**decoder_versions(modality), **{name: version(name) for name in ("torch", "ibench-eval")}}
+    return {**decoder_versions(modality), **{name: _version(name) for name in ("torch", "ibench-eval")}}
 
 
 def _score_classification(
@@ -370,4 +370,10 @@ def _confusions(samples: pd.DataFrame, most: int = 10) -> tuple[tuple[str, str, 
 def _versions(cell: Cell) -> dict[str, str]:
     decoders = {name: number for modality in cell.dataset.items for name, number in decoder_versions(modality).items()}
     packages = ("ibench-eval", "torch", "open_clip_torch", "transformers", "numpy", "scipy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}, **decoders}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}, **decoders}
+
+
+@cache
+def _version(package: str) -> str:
+    """Read once: the metadata of a package takes milliseconds to parse, and every record names six of them."""
+    return version(package)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 RESAMPLES = 1000
-_DRAWN_AT_ONCE = 1 << 17  # units of all draws held at once: scipy holds all draws and the whole jackknife if not told
 _BCA_LIMIT = 5000  # the jackknife of BCa costs one evaluation per cluster; beyond this the percentiles agree
+
+Weighted: TypeAlias = Callable[[NDArray[np.float64]], float]
+"""A metric as a function of how often each sample, or each kind of samples, counts."""
 
 
 class Metric(BaseModel):
@@ -68,46 +70,83 @@ def weighted_median(values: NDArray[np.int64], weights: NDArray[np.float64]) -> 
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[np.float64]], float], clusters: Sequence[str], seed: int, *, inflated: bool = False
+    statistic: Weighted,
+    clusters: Sequence[str],
+    seed: int,
+    *,
+    kinds: NDArray[np.intp] | None = None,
+    inflated: bool = False,
 ) -> Metric:
-    """Any function of the samples' weights, with a bootstrap over clusters (scipy's BCa, or percentiles if many).
+    """Any function of the samples' weights, with a bootstrap over clusters: BCa, or percentiles where they are many.
 
-    ``statistic`` gets one weight per sample, how often it was drawn, and returns the metric. One that is ``inflated``
-    is greater on draws than on the samples because draws repeat samples, by more than it varies where it averages many
-    classes: its interval is the percentiles less the mean excess of the draws (and BCa, which takes the percentiles on
-    the samples' side of the draws, has none left to take). The interval is of a share then, within 0 and 1.
+    ``statistic`` gets one weight per sample, how often it was drawn, and returns the metric. Where samples are alike to
+    it, ``kinds[i]`` is the kind of sample i, from 0, and it gets one weight per kind: the same bootstrap, sooner.
+
+    A statistic that is ``inflated`` is greater on draws than on the samples because draws repeat samples, by more than
+    it varies where it averages many classes: its interval is the percentiles less the mean excess of the draws (and
+    BCa, which takes the percentiles on the samples' side of the draws, has none left to take). The interval is of a
+    share then, within 0 and 1.
     """
     codes = codes_of(clusters)
-    units = int(codes.max()) + 1
-
-    def resampled(drawn: NDArray[np.intp]) -> float:
-        return statistic(np.bincount(drawn, minlength=units).astype(np.float64)[codes])
-
-    value = statistic(np.ones(len(codes)))
-    method = "BCa" if units <= _BCA_LIMIT and not inflated else "percentile"
-    kind = "centred percentile" if inflated else method
-    name = f"{'cluster bootstrap' if units < len(codes) else 'bootstrap'} ({kind}, {RESAMPLES} draws)"
+    n, units = len(codes), int(codes.max()) + 1
+    rng = np.random.default_rng(seed)
+    if kinds is not None and units == n:  # of independent samples only the number of each kind is drawn
+        counts, of = np.bincount(kinds), statistic
+        draws = (rng.multinomial(n, counts / n) for _ in range(RESAMPLES))
+    else:
+        counts, of = np.ones(units, np.int64), _of_units(statistic, codes, kinds)
+        draws = (np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(RESAMPLES))
+    value = of(counts.astype(np.float64))
     if units < 2:
-        return Metric(value=value, low=value, high=value, n=len(codes), method="one cluster, no interval")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scipy warns when BCa has no answer; the lines below have one
-        result = stats.bootstrap(
-            (np.arange(units),),
-            resampled,
-            vectorized=False,
-            n_resamples=RESAMPLES,
-            batch=max(1, _DRAWN_AT_ONCE // units),
-            method=method,
-            rng=np.random.default_rng(seed),
-        )
-    low, high = (float(end) for end in result.confidence_interval)
-    draws = result.bootstrap_distribution
-    if not np.isfinite([low, high]).all():  # all draws agree, or lie to one side of the value
-        low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+        return Metric(value=value, low=value, high=value, n=n, method="one cluster, no interval")
+    drawn = np.array([of(times.astype(np.float64)) for times in draws])
+    method, levels = "percentile", np.array([0.025, 0.975])
     if inflated:
-        excess = float(np.mean(draws)) - value
+        method = "centred percentile"
+    elif units <= _BCA_LIMIT:
+        method, levels = "BCa", _bca_levels(value, drawn, *_jackknife(of, counts))
+    low, high = (float(end) for end in np.quantile(drawn, levels))
+    if inflated:
+        excess = float(np.mean(drawn)) - value
         low, high = max(low - excess, 0.0), min(high - excess, 1.0)
-    return Metric(value=value, low=min(low, value), high=max(high, value), n=len(codes), method=name)
+    name = f"{'cluster bootstrap' if units < n else 'bootstrap'} ({method}, {RESAMPLES} draws)"
+    return Metric(value=value, low=min(low, value), high=max(high, value), n=n, method=name)
+
+
+def _of_units(statistic: Weighted, codes: NDArray[np.intp], kinds: NDArray[np.intp] | None) -> Weighted:
+    """The statistic as a function of the units' weights; unit ``codes[i]`` holds sample i."""
+    if kinds is None:
+        return lambda times: statistic(times[codes])
+    return lambda times: statistic(np.bincount(kinds, times[codes]).astype(np.float64))
+
+
+def _jackknife(of: Weighted, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The statistic without one unit, for each kind of units, and how many units are of it."""
+    without = []
+    for kind in np.flatnonzero(counts):
+        times = counts.astype(np.float64)
+        times[kind] -= 1
+        without.append(of(times))
+    return np.array(without), counts[counts > 0]
+
+
+def _bca_levels(
+    value: float, draws: NDArray[np.float64], without: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Which quantiles of the draws bound the bias-corrected and accelerated interval (Efron, JASA 82:171, 1987).
+
+    As scipy.stats.bootstrap takes them, which leaves out every unit in turn, alike or not. The plain percentiles where
+    there is no answer: all draws lie to one side of the value, or nothing changes when a unit is left out.
+    """
+    bias = stats.norm.ppf((np.mean(draws < value) + np.mean(draws <= value)) / 2)
+    influence = np.average(without, weights=counts) - without
+    spread = counts @ influence**2
+    plain = np.array([0.025, 0.975])
+    if not np.isfinite(bias) or not spread > 0:
+        return plain
+    acceleration = (counts @ influence**3) / (6 * spread**1.5)
+    z = bias + stats.norm.ppf(plain)
+    return np.asarray(stats.norm.cdf(bias + z / (1 - acceleration * z)))
 
 
 def codes_of(clusters: Sequence[str]) -> NDArray[np.intp]:

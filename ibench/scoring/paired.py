@@ -8,21 +8,20 @@ per-class recall, median rank): the paired bootstrap over samples or clusters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, signal, stats
 
-from ibench.scoring.intervals import RESAMPLES, codes_of
+from ibench.scoring.intervals import RESAMPLES, Weighted, codes_of
 
 ALPHA = 0.05
 POWER = 0.8
 
-Weighted = Callable[[NDArray[np.float64]], float]
-"""A metric as a function of how often each sample counts."""
-Outcome = NDArray[np.bool_] | Weighted
+Outcome: TypeAlias = NDArray[np.bool_] | Weighted
 """What a metric is made of: hits [n], whose mean it is, or a function of the samples' weights [n]."""
 
 

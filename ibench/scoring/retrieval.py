@@ -51,7 +51,8 @@ def score(
     )
     own = list(samples["cluster"])
     metrics = {f"recall@{k}": proportion(rank <= k, own, seed) for k in _AT}
-    metrics["mrr"] = bootstrap(mean_reciprocal(rank), own, seed)
+    ranks, kind = np.unique(rank, return_inverse=True)
+    metrics["mrr"] = bootstrap(mean_reciprocal(ranks), own, seed, kinds=kind)
     metrics["median_rank"] = median(rank, own, seed, (1, len(gallery)))
     return metrics, samples
 

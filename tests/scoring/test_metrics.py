@@ -17,7 +17,7 @@ from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR
 
 from ibench.scoring import classification, intervals, multilabel, retrieval
 from ibench.scoring.classifier import class_embeddings
-from ibench.scoring.intervals import Metric, bootstrap, median, proportion
+from ibench.scoring.intervals import Metric, bootstrap, codes_of, median, proportion
 
 seeds = st.integers(0, 10_000)
 
@@ -221,6 +221,31 @@ def test_bootstrap_covers_the_truth_at_its_rate() -> None:
         metric = bootstrap(lambda weights, v=values: float(np.average(v, weights=weights)), [""] * 60, seed=draw)
         covered += metric.low <= 1.0 <= metric.high
     assert covered >= 50  # of 60; 95% would be 57, skewed data of this size give about 93%
+
+
+@pytest.mark.parametrize("clusters", [[""] * 45, [str(row // 3) for row in range(45)]])
+def test_bootstrap_equals_scipys_bca(clusters: list[str]) -> None:
+    values = np.random.default_rng(11).exponential(size=45)
+    units = [np.flatnonzero(codes_of(clusters) == unit) for unit in range(codes_of(clusters).max() + 1)]
+    theirs = stats.bootstrap(
+        (np.arange(len(units)),),
+        lambda drawn: values[np.concatenate([units[unit] for unit in drawn])].mean(),
+        vectorized=False, n_resamples=1000, method="BCa", rng=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    ours = bootstrap(lambda weights: float(np.average(values, weights=weights)), clusters, seed=5)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+
+
+@pytest.mark.parametrize("clusters", [[""] * 400, [str(row // 4) for row in range(400)]])
+def test_samples_of_a_kind_are_drawn_as_if_each_were_its_own(clusters: list[str]) -> None:
+    kind = np.random.default_rng(12).integers(0, 4, 400)
+    value_of = np.array([0.0, 1.0, 5.0, 20.0])
+    one_by_one = bootstrap(lambda weights: float(np.average(value_of[kind], weights=weights)), clusters, seed=0)
+    by_kind = bootstrap(lambda weights: float(np.average(value_of, weights=weights)), clusters, seed=0, kinds=kind)
+    assert by_kind.value == pytest.approx(one_by_one.value)
+    ends = (one_by_one.low, one_by_one.high)
+    assert (by_kind.low, by_kind.high) == pytest.approx(ends, abs=0.1 * (ends[1] - ends[0]))
+    assert by_kind.method == one_by_one.method
 
 
 def test_the_interval_of_map_covers_its_mean_over_samples_of_its_size() -> None:
