@@ -70,7 +70,7 @@ def main() -> None:
 
 def row(title: str, peer: str, unit: str, count: int, ours: float, theirs: float, difference: float) -> list[str]:
     return [
-        title, peer, unit, f"{count / ours:.0f}", f"{count / theirs:.0f}", f"{theirs / ours:.2f}x", f"{difference:.1g}"
+        title, peer, unit, f"{count / ours:.3g}", f"{count / theirs:.3g}", f"{theirs / ours:.2f}x", f"{difference:.1g}"
     ]  # fmt: skip
 
 
