@@ -29,6 +29,7 @@ DECODE_LIMIT = 300.0
 """Seconds a sample may take to decode in a worker; a decoder that hangs would hold the run for ever."""
 
 _CHUNK = 8  # items per message to a worker: few enough to spread, enough to pay for the message
+_STARTS = 3  # in a row; one worker may be killed as it starts by whatever killed the last one
 _AHEAD = 4  # chunks each worker may be ahead of the encoder: bounds what waits in memory
 
 
@@ -133,11 +134,13 @@ class DecodePool:
         return Unreadable("decoding crashed its process")
 
     def _submit(self, chunk: Piece) -> Future[_Chunk]:
-        try:
-            return self._started().submit(_prepared_chunk, chunk)
-        except BrokenProcessPool:  # a worker died while it had nothing to do
-            self._kill()
-            return self._started().submit(_prepared_chunk, chunk)
+        """Give workers a chunk, to new ones where those there were have died; not for ever."""
+        for _ in range(_STARTS):
+            try:
+                return self._started().submit(_prepared_chunk, chunk)
+            except BrokenProcessPool:  # a worker died while it had nothing to do
+                self._kill()
+        raise IbenchError("decode processes die as they start; free memory, or try --workers 0")
 
     def _started(self) -> ProcessPoolExecutor:
         if self._closed:
@@ -148,16 +151,9 @@ class DecodePool:
                 self.workers, multiprocessing.get_context("spawn"), _start_worker, (list(sys.path),)
             )
             self._ready = self._executor.submit(_nothing)
-            if self._lost:
-                self._refuse_endless_deaths()
+            if self._lost:  # workers that die with nothing to decode would make every sample look like poison
+                self._ready.result()
         return self._executor
-
-    def _refuse_endless_deaths(self) -> None:
-        """Workers that die with nothing to decode would make every sample look like poison."""
-        try:
-            self._ready.result()
-        except BrokenProcessPool as error:
-            raise IbenchError("decode processes die as they start; free memory, or try --workers 0") from error
 
     def _kill(self) -> None:
         if self._executor is None:

@@ -109,3 +109,9 @@ def _runs(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_workers_that_die_as_they_start_blame_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibench.engine.local._nothing", crash)
+    with pytest.raises(IbenchError, match="decode processes die as they start"), DecodePool(1) as pool:
+        decoded(pool, items({}, n=3))
