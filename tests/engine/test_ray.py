@@ -207,16 +207,27 @@ def test_a_run_of_the_command_line(
     assert "the encoder was not opened" in again.stderr
 
 
-def test_ctrl_c_ends_soon_and_says_how_to_go_on(nodes: Nodes, toy: Toy, colours: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", toy("slow"), "--engine", "ray"]
+def _heed_interrupts() -> None:
+    """A shell starts what it puts in the background deaf to Ctrl-C, and the test may be below such a process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_ctrl_c_ends_soon_and_says_how_to_go_on(nodes: Nodes, colours: Path, tmp_path: Path) -> None:
+    slow = tmp_path / "slow_one.py"  # slow wherever it runs: an actor has the environment of its node
+    slow.write_text(
+        f"import sys\n\nsys.path.insert(0, {str(SUPPORT)!r})\nfrom toy_encoder import make_random\n\n\n"
+        "def make(device, dtype):\n    encoder = make_random(device, dtype)\n    encoder.seconds = 1.0\n"
+        "    return encoder\n"
+    )
+    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", f"{slow}:make"]
     process = subprocess.Popen(
-        [*command, "--store", "store", "--batch-size", "1"],
+        [*command, "--engine", "ray", "--store", "store", "--batch-size", "1"],
         cwd=tmp_path,
-        env={**os.environ, "TOY_SECONDS_PER_BATCH": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_heed_interrupts,
     )
     wait_for_a_shard(tmp_path)
     asked = time.monotonic()
