@@ -13,6 +13,7 @@ size (random weights) on all threads. The tower's time on a GPU is an estimate f
 from __future__ import annotations
 
 import argparse
+import pickle
 import statistics
 import tempfile
 import time
@@ -34,7 +35,7 @@ from ibench.encoders.filterbank import log_mel
 from ibench.encoders.imagebind.audio import BINS, RATE, AudioClips, spectrograms
 from ibench.encoders.imagebind.towers import TowerShape, build_tower
 from ibench.encoders.open_clip import in_halves
-from ibench.engine.local import DecodePool
+from ibench.engine.local import DecodePool, Piece
 from ibench.media.audio import resample
 from ibench.media.image import read_image
 from ibench.modalities import Waveform
@@ -75,7 +76,7 @@ def through_the_pool(
     started = time.perf_counter()
     waiting: list[Tensor] = []
     vectors = [torch.zeros(0)]
-    for view in pool.stream(items, prepare, inline=False):
+    for view in pool.stream([Piece(items, prepare)]):
         assert isinstance(view, Tensor)
         waiting.append(view)
         if len(waiting) == batch_size:
@@ -84,6 +85,19 @@ def through_the_pool(
             waiting = []
     vectors += [encode(torch.cat(waiting))] if encode and waiting else []
     return time.perf_counter() - started, torch.cat(vectors[1:]) if encode else vectors[0]
+
+
+def processor_time(items: list[Item], prepare: Preprocess, look: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+    """Milliseconds of one processor for an image, in the worker and beside the encoder: waiting is not in it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    started = time.process_time()
+    sent = [pickle.dumps(np.asarray(prepare(item.decode())), pickle.HIGHEST_PROTOCOL) for item in items]
+    between = time.process_time()
+    look(torch.cat([torch.from_numpy(pickle.loads(view)) for view in sent]))
+    ended = time.process_time()
+    torch.set_num_threads(threads)
+    return 1000 * (between - started) / len(items), 1000 * (ended - between) / len(items)
 
 
 def images(options: argparse.Namespace) -> None:
@@ -104,6 +118,7 @@ def images(options: argparse.Namespace) -> None:
                     embedded |= {way: vectors} if whole else {}
         sample = items[0].decode()
         sent = {way: prepare(sample).nbytes for way, prepare in ways.items()}
+        costs = {way: processor_time(items[:64], prepare, look) for way, prepare in ways.items()}
     assert torch.equal(embedded["bytes"], embedded["floats"])
     print(f"{options.images} JPEGs, 1 worker, {options.model}, batches of {options.batch_size}; median (fastest)")
     print("pixels sent   bytes/image   decoded images/s   decoded and encoded images/s")
@@ -111,6 +126,11 @@ def images(options: argparse.Namespace) -> None:
         rates = [[options.images / one for one in seconds[way, whole]] for whole in (False, True)]
         columns = [f"{statistics.median(rate):.1f} ({max(rate):.1f})" for rate in rates]
         print(f"{way:>11}   {sent[way]:11,}   {columns[0]:>16}   {columns[1]:>28}")
+    print(
+        "processor time, ms/image: to decode, prepare and send in the worker; to receive and finish beside the encoder"
+    )
+    for way, (worker, encoder) in costs.items():
+        print(f"{way:>11}   {worker:6.2f}   {encoder:6.2f}")
     for whole, title in ((False, "decoded"), (True, "decoded and encoded")):
         gain = statistics.median(
             slow / fast for slow, fast in zip(seconds["floats", whole], seconds["bytes", whole], strict=True)
