@@ -30,7 +30,7 @@ from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
 from ibench.report import run_page
 from ibench.report.progress import Silent
-from ibench.resources import store_dir
+from ibench.resources import store_dir, usual_data_root
 from ibench.results import Kept, Record
 from ibench.scoring.similarity import Vectors
 from ibench.tasks import TaskSpec, load_task
@@ -245,7 +245,7 @@ def _prepared(
     known: dict[str, Vectors] = {}
     if texts is not None and not store.begun(texts):  # what was begun in this company is ended in it
         known = store.rows_of_others(texts)
-        texts = text_job(cells, checkpoint.card, settings, known.keys())
+        texts = text_job(cells, checkpoint.card, settings, known.keys()) if known else texts
     return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts, known)
 
 
@@ -418,8 +418,8 @@ def _root(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | N
     """The data root: as given, else $IBENCH_DATA, else beside a task file of the user's own."""
     if data_root is not None:
         return Path(data_root)
-    if os.environ.get("IBENCH_DATA"):
-        return Path(os.environ["IBENCH_DATA"])
+    if (usual := usual_data_root()) is not None:
+        return usual
     if isinstance(task, TaskSpec) or not str(task).endswith((".yaml", ".yml")):
         return None
     spec = load_task(task)

@@ -7,9 +7,7 @@ The rows of their samples are beside it, in the folder ``main/``.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ibench.errors import IbenchError
-from ibench.results import Kept, Record
+from ibench.results import Kept, Record, checkpoints, record_files, write_whole
 
 
 class Baseline(BaseModel):
@@ -38,19 +36,17 @@ def runs(place: Path) -> list[Kept]:
     """
     if not place.exists():
         raise IbenchError(f"{place}: no such file or folder; a run is a folder of records, a record or a baseline")
-    paths = [place] if place.is_file() else sorted(p for p in place.rglob("*.json") if not p.name.startswith("."))
-    if not paths:
-        raise IbenchError(f"{place}: no records; `ibench run` writes them (a JSON file per task)")
-    return [kept for path in paths for kept in _of_file(path, str(place))]
+    return [kept for path in record_files(place) for kept in _of_file(path, str(place))]
 
 
 def the_one(place: Path) -> list[Kept]:
     """The records of a place that holds one checkpoint's. Raises IbenchError where it holds several, or one twice."""
     found = runs(place)
-    checkpoints = {(one.record.encoder.name, one.record.encoder.checkpoint_sha256) for one in found}
-    if len(checkpoints) > 1:
-        names = ", ".join(sorted({f"{name} {(digest or '')[:8]}".strip() for name, digest in checkpoints}))
-        raise IbenchError(f"{place}: records of {len(checkpoints)} checkpoints ({names}); name the folder of one")
+    several = checkpoints(one.record for one in found)
+    if len(several) > 1:
+        raise IbenchError(
+            f"{place}: records of {len(several)} checkpoints ({', '.join(several)}); name the folder of one"
+        )
     cells = [(one.record.task, one.record.protocol) for one in found]
     twice = sorted({" ".join(cell) for cell in cells if cells.count(cell) > 1})
     if twice:
@@ -81,7 +77,7 @@ def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
         records.append(one.record)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     baseline = Baseline(accepted=now, note=note, records=tuple(records))
-    _write(path, baseline.model_dump_json(indent=1) + "\n")
+    write_whole(path, baseline.model_dump_json(indent=1) + "\n")
     wanted = {_rows(folder, record) for record in records}
     for old in before.values():
         if _rows(folder, old) not in wanted:
@@ -112,11 +108,3 @@ def _cell(record: Record) -> tuple[str, str]:
 
 def _rows(folder: Path, record: Record) -> Path:
     return folder / f"{record.stem()}.parquet"
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)

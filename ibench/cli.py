@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from ibench import cli_compare
-from ibench.cli_common import BUG, AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, fail, working
+from ibench.cli_common import BUG, AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, fail, listed, working
 from ibench.errors import IbenchError
 
 if TYPE_CHECKING:
@@ -175,8 +175,7 @@ def report(
     """One page about a run: confusions, classes, and samples to look at where the data is there."""
     from ibench.api import report
 
-    files = [name.strip() for name in (task or "").split(",") if name.strip()]
-    print(report(run, out, data_root=data_root, tasks=files, samples=samples))
+    print(report(run, out, data_root=data_root, tasks=listed(task), samples=samples))
 
 
 @app.command()
@@ -184,9 +183,9 @@ def doctor(data_root: DataRoot = None) -> None:
     """What this installation can do, and what is missing for which task; exit 0 or 2."""
     from ibench.doctor import examine
     from ibench.report.tables import doctor_table
+    from ibench.resources import usual_data_root
 
-    given = data_root or (Path(os.environ["IBENCH_DATA"]) if os.environ.get("IBENCH_DATA") else None)
-    findings = examine(given)
+    findings = examine(data_root or usual_data_root())
     print(doctor_table(findings))
     if problems := [f"{one.name}: {one.problem}" for one in findings if one.problem]:
         raise IbenchError("; ".join(problems))
@@ -385,7 +384,7 @@ def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:
     """The tasks asked for by name and by suite, each once."""
     from ibench.tasks import suite_tasks
 
-    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
+    names = listed(tasks)
     if not names and not suite:
         raise IbenchError(f"name tasks with {how} or a suite with --suite; `ibench tasks` lists both")
     return list(dict.fromkeys([*names, *(suite_tasks(suite) if suite else ())]))

@@ -44,6 +44,11 @@ def working(quiet: bool) -> Iterator[TerminalProgress | LogProgress | Silent]:
         fail("interrupted; the same command continues where this one stopped", INTERRUPTED)
 
 
+def listed(names: str | None) -> list[str]:
+    """What an option names, separated by commas."""
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
 def batch_size_from(asked: str) -> int | None:
     """A batch size as `evaluate` takes it; None for auto."""
     if not asked.isdecimal() and asked != "auto":

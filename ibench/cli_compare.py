@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ibench.cli_common import AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, working, write_text
+from ibench.cli_common import AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, listed, working, write_text
 from ibench.errors import IbenchError
 
 _BEHIND = ("class",)
@@ -67,8 +67,14 @@ def check(
     if ckpt is None:
         gate = check(baseline, **asked)
     else:
-        files = [name.strip() for name in (task or "").split(",") if name.strip()]
-        asked |= {"encoder": ckpt, "tasks": files, "data_root": data_root, "out": out, "store": store, "device": device}
+        asked |= {
+            "encoder": ckpt,
+            "tasks": listed(task),
+            "data_root": data_root,
+            "out": out,
+            "store": store,
+            "device": device,
+        }
         asked |= {"batch_size": batch_size_from(batch_size), "workers": workers}
         with working(quiet) as progress:
             gate = check(baseline, **asked, progress=progress)

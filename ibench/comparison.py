@@ -9,10 +9,10 @@ from functools import cache
 import numpy as np
 
 from ibench.errors import IbenchError
-from ibench.pairs import lower_is_better, paired
+from ibench.pairs import paired
 from ibench.results import Kept, Record
 from ibench.scoring.paired import ALPHA, Difference, holm
-from ibench.tasks import load_task, suite_tasks
+from ibench.tasks import load_task, lower_is_better, suite_tasks
 
 _SAME = {
     "task_version": "task version",
@@ -85,9 +85,8 @@ def comparison(kept: Sequence[Kept]) -> Comparison:
     columns = _column_names(kept)
     rows: dict[tuple[str, str], dict[str, Kept]] = {}
     for one, column in zip(kept, columns, strict=True):
-        row = rows.setdefault((one.record.task, one.record.protocol), {})
-        for other in row.values():
-            _refuse_unlike(one.record, other.record)
+        row = rows.setdefault((one.record.task, one.record.protocol), {column: one})
+        _refuse_unlike(one.record, next(iter(row.values())).record)  # all others are like the first
         row[column] = one
     encoders = tuple(dict.fromkeys(columns))
     plain = [Row(task, protocol, row) for (task, protocol), row in rows.items()]
@@ -97,6 +96,15 @@ def comparison(kept: Sequence[Kept]) -> Comparison:
 def unlike(record: Record, other: Record) -> list[str]:
     """What keeps two records of one task and protocol from being compared."""
     return [name for field, name in _SAME.items() if getattr(record, field) != getattr(other, field)]
+
+
+def encoder_names(records: Sequence[Record]) -> list[str]:
+    """The name of each record's encoder, with what tells two apart: the digest where names repeat, and a lower
+    precision."""
+    digests: dict[str, set[str | None]] = {}
+    for record in records:
+        digests.setdefault(record.encoder.name, set()).add(record.encoder.checkpoint_sha256)
+    return [_encoder_name(record, len(digests[record.encoder.name]) > 1) for record in records]
 
 
 def members(suite: str) -> list[tuple[str, str]]:
@@ -204,12 +212,8 @@ def _refuse_unlike(record: Record, other: Record) -> None:
 
 
 def _column_names(kept: Sequence[Kept]) -> list[str]:
-    """Encoder names, with what tells two columns apart: the digest where names repeat, a lower precision, and the run
-    where the same encoder ran the same task in several."""
-    digests: dict[str, set[str | None]] = {}
-    for one in kept:
-        digests.setdefault(one.record.encoder.name, set()).add(one.record.encoder.checkpoint_sha256)
-    names = [_column_name(one.record, len(digests[one.record.encoder.name]) > 1) for one in kept]
+    """The encoders' names, and the run where the same encoder ran the same task in several."""
+    names = encoder_names([one.record for one in kept])
     places: dict[tuple[str, str, str], set[str]] = {}
     for name, one in zip(names, kept, strict=True):
         places.setdefault((name, one.record.task, one.record.protocol), set()).add(one.run)
@@ -217,6 +221,6 @@ def _column_names(kept: Sequence[Kept]) -> list[str]:
     return [f"{name} ({one.run})" if name in several else name for name, one in zip(names, kept, strict=True)]
 
 
-def _column_name(record: Record, repeated: bool) -> str:
-    digest = (record.encoder.checkpoint_sha256 or "unhashed")[:8] if repeated else ""
+def _encoder_name(record: Record, repeated: bool) -> str:
+    digest = record.encoder.short_digest if repeated else ""
     return " ".join(part for part in (record.encoder.name, digest, record.arithmetic) if part)

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ibench.comparison import unlike
 from ibench.errors import IbenchError, did_you_mean
-from ibench.pairs import lower_is_better, paired
+from ibench.pairs import paired
 from ibench.results import Kept
 from ibench.scoring.outcomes import aligned, asked
 from ibench.scoring.paired import ALPHA, Difference, holm
+from ibench.tasks import lower_is_better, points
 
 Cell = tuple[str, str]
 """A task and its protocol."""
@@ -137,11 +138,6 @@ def judge(
         tuple(verdicts[_cell(old)] for old in baseline),
         tuple(f"{task} ({protocol})" for task, protocol in new if (task, protocol) not in verdicts),
     )
-
-
-def points(metric: str) -> int:
-    """What a difference is multiplied with to be told: shares are told in points, ranks in places."""
-    return 1 if lower_is_better(metric) else 100
 
 
 def _faults(old: Kept, new: Kept | None, policy: Policy, broken: Mapping[Cell, str]) -> tuple[str, ...]:
@@ -266,4 +262,4 @@ def _named(run: Sequence[Kept]) -> str:
     if not run:
         return "nothing"
     encoder = run[0].record.encoder
-    return f"{encoder.name} {(encoder.checkpoint_sha256 or 'unhashed')[:8]}"
+    return f"{encoder.name} {encoder.short_digest}"

@@ -40,11 +40,6 @@ def paired(first: Kept, second: Kept) -> Difference:
     return found
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric counts places instead of hits."""
-    return metric.endswith("median_rank")
-
-
 def moved_classes(first: Kept, second: Kept) -> list[Moved]:
     """The classes of a classification with a sample that came out otherwise, those that moved most first."""
     own, other = _rows_of(first, second)

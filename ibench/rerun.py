@@ -88,8 +88,7 @@ def _evaluated(
 
 def _how(record: Record) -> tuple[Any, ...]:
     """How a task was run, in the order of `evaluate`'s arguments above; hashable, to group by."""
-    protocol, _, prompts = record.protocol.partition("+")
-    return protocol, prompts or None, record.limited, record.dtype, record.compiled, record.seed
+    return *record.protocol_and_prompts, record.limited, record.dtype, record.compiled, record.seed
 
 
 def _source(task: str, files: Sequence[str | Path]) -> str | Path:

@@ -27,6 +27,11 @@ def store_dir() -> Path:
     return cache_dir() / "store"
 
 
+def usual_data_root() -> Path | None:
+    """Where the data sets lie unless a command says otherwise: ``$IBENCH_DATA``, if it is set."""
+    return Path(os.environ["IBENCH_DATA"]) if os.environ.get("IBENCH_DATA") else None
+
+
 def published_dir() -> Path:
     """Where the user's own published numbers lie: ``$IBENCH_PUBLISHED``, else ``results/published`` where one works."""
     return Path(os.environ.get("IBENCH_PUBLISHED") or "results/published")

@@ -35,6 +35,11 @@ class EncoderIdentity(BaseModel):
     dim: int
     licence: str
 
+    @property
+    def short_digest(self) -> str:
+        """The beginning of the digest, which tells encoders of one name apart."""
+        return (self.checkpoint_sha256 or "unhashed")[:8]
+
 
 class Record(BaseModel):
     """One encoder on one task by one protocol: never changed once written, and enough to tell whether two compare.
@@ -111,6 +116,12 @@ class Record(BaseModel):
         return not self.unranked
 
     @property
+    def protocol_and_prompts(self) -> tuple[str, str | None]:
+        """The task's protocol, and the prompt set that was asked for instead of its own, if one was."""
+        protocol, _, prompts = self.protocol.partition("+")
+        return protocol, prompts or None
+
+    @property
     def arithmetic(self) -> str:
         """What other last bits come from than plain float32: the dtype and the compiler; empty for neither."""
         return " ".join([self.dtype] * (self.dtype != "fp32") + ["compiled"] * self.compiled)
@@ -133,8 +144,7 @@ def slug(name: str) -> str:
 
 def folder_of(record: Record, results: Path) -> Path:
     """Where an encoder's records lie: its name, and the beginning of its digest, for names repeat."""
-    digest = (record.encoder.checkpoint_sha256 or "unhashed")[:8]
-    return results / f"{slug(record.encoder.name)}-{digest}"
+    return results / f"{slug(record.encoder.name)}-{record.encoder.short_digest}"
 
 
 def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
@@ -149,12 +159,17 @@ def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
     if path.exists() and table.exists() and _same(path, record):
         return path
     samples.to_parquet(table, index=False)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+    write_whole(path, record.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that all may read; killed at any moment, it is whole or as it was."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(record.model_dump_json(indent=1) + "\n")
+        file.write(text)
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
-    return path
 
 
 def load(path: Path) -> Record:
@@ -170,12 +185,23 @@ def load(path: Path) -> Record:
 
 def load_all(place: Path) -> list[Record]:
     """The records in a folder and below, or of one file. Raises IbenchError when there is none."""
+    return [load(path) for path in record_files(place)]
+
+
+def record_files(place: Path) -> list[Path]:
+    """The JSON files in a folder and below, or the one file. Raises IbenchError when there is none."""
     if place.is_file():
-        return [load(place)]
+        return [place]
     paths = sorted(path for path in place.rglob("*.json") if not path.name.startswith("."))
     if not paths:
         raise IbenchError(f"{place}: no records; `ibench run` writes them (a JSON file per task)")
-    return [load(path) for path in paths]
+    return paths
+
+
+def checkpoints(records: Iterable[Record]) -> list[str]:
+    """The distinct checkpoints that records are of, each by name and the beginning of its digest."""
+    found = {(record.encoder.name, record.encoder.checkpoint_sha256) for record in records}
+    return sorted(f"{name} {(digest or '')[:8]}".strip() for name, digest in found)
 
 
 def samples_of(path: Path) -> pd.DataFrame:

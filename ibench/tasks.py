@@ -42,6 +42,16 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
 """The metrics each kind computes, the usual headline first. ``reverse_`` is target → query."""
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric counts places instead of hits."""
+    return metric.endswith("median_rank")
+
+
+def points(metric: str) -> int:
+    """What a score is multiplied with to be told: shares are told in points, ranks in places."""
+    return 1 if lower_is_better(metric) else 100
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

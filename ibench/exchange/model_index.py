@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ibench.errors import IbenchError
 from ibench.results import Record
 from ibench.scoring.intervals import Metric
+from ibench.tasks import lower_is_better, points
 
 _ACCURACY = {"top1": "accuracy"}  # the hub's name; the others go by ibench's
 _BY = "ibench"
@@ -53,7 +54,7 @@ def _results(records: Sequence[Record]) -> list[EvalResult]:
 
 def _result(record: Record, name: str, metric: Metric) -> EvalResult:
     """One metric: shares in percent; the protocol in its name, for the hub shows no more."""
-    scale, digits = (1, 2) if name.endswith("median_rank") else (100, 4)
+    scale, digits = points(name), 2 if lower_is_better(name) else 4
     low, high = (round(scale * end, digits) for end in (metric.low, metric.high))
     hub = re.fullmatch(r"hub (?P<id>\S+)@(?P<revision>[0-9a-f]+)", record.dataset_copy)
     told = {

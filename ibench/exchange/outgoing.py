@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibench.errors import IbenchError, did_you_mean
-from ibench.results import Kept, Record
+from ibench.results import Kept, Record, checkpoints
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,10 @@ def _model_index(kept: Sequence[Kept], out: Path | None) -> Exported:
 
     taken, left_out = _parted(kept, lambda record: None)
     records = [one.record for one in taken]
-    names = {(record.encoder.name, record.encoder.checkpoint_sha256) for record in records}
+    names = checkpoints(records)
     if len(names) > 1:
-        told = ", ".join(sorted(f"{name} {(digest or '')[:8]}".strip() for name, digest in names))
         raise IbenchError(
-            f"a model card is of one model, and these are records of {len(names)}: {told}; name one folder"
+            f"a model card is of one model, and these are records of {len(names)}: {', '.join(names)}; name one folder"
         )
     if out is None:
         return Exported(block(records), left_out)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ibench.comparison import Comparison, Row, members, over_suite
+from ibench.comparison import Comparison, Row, Standing, members, over_suite
 from ibench.report.render import Table, as_csv, as_json, document, refuse_unknown
 from ibench.report.tables import EMERGENT, LEGEND, change, count, number, p_value, pair, with_interval
 from ibench.results import references
 from ibench.scoring.paired import ALPHA
+from ibench.tasks import points
 
 _BLOCKS = {
     frozenset([False]): "Trained pairs",
@@ -25,7 +27,9 @@ def comparison_table(table: Comparison, form: str, suite: str | None = None) -> 
         return as_csv([_flat(table, row, encoder) for row in table.rows for encoder in row.kept])
     if form == "json":
         return as_json(_nested(table, suite))
-    return document([*_blocks(table), *_suite_table(table, suite), _published(table)], _notes(table, suite), form)
+    standings = over_suite(table, suite) if suite is not None else {}
+    tables = [*_blocks(table), *_suite_table(table, suite, standings), _published(table)]
+    return document(tables, _notes(table, standings), form)
 
 
 def _blocks(table: Comparison) -> list[Table]:
@@ -62,24 +66,18 @@ def _difference(row: Row, encoder: str) -> str:
     one = row.paired.get(encoder)
     if one is None:
         return ""
-    scale = _scale(row.any.headline)
+    scale = points(row.any.headline)
     return change(one.difference.value, one.difference.low, one.difference.high, one.p, scale)
 
 
 def _certainty(row: Row, encoder: str) -> str:
     one = row.paired.get(encoder)
-    return f"{p_value(one.p)}, {_scale(row.any.headline) * one.difference.detectable:.1f}" if one else ""
+    return f"{p_value(one.p)}, {points(row.any.headline) * one.difference.detectable:.1f}" if one else ""
 
 
-def _scale(metric: str) -> int:
-    """Shares are told in points, ranks as they are."""
-    return 1 if metric.endswith("median_rank") else 100
-
-
-def _suite_table(table: Comparison, suite: str | None) -> list[Table]:
+def _suite_table(table: Comparison, suite: str | None, standings: Mapping[str, Standing]) -> list[Table]:
     if suite is None:
         return []
-    standings = over_suite(table, suite)
     means = ["mean", *("–" if one.mean is None else number("mean", one.mean) for one in standings.values())]
     borda = ["Borda rank", *("–" if one.borda is None else str(one.borda) for one in standings.values())]
     return [Table(f"Suite {suite}, {len(members(suite))} tasks", ["", *table.encoders], [means, borda])]
@@ -91,7 +89,7 @@ def _published(table: Comparison) -> Table:
     return Table("Published, not measured here", ["task", "model", "protocol", "metric", "source", "value"], rows, 5)
 
 
-def _notes(table: Comparison, suite: str | None) -> list[str]:
+def _notes(table: Comparison, standings: Mapping[str, Standing]) -> list[str]:
     notes = [LEGEND] if any(record.emergent for row in table.rows for record in row.records.values()) else []
     found = [one.difference for row in table.rows for one in row.paired.values()]
     if found:
@@ -105,12 +103,11 @@ def _notes(table: Comparison, suite: str | None) -> list[str]:
     alone = [row.task for row in table.rows if len(row.kept) > 1 and not row.paired]
     if alone:
         notes.append(f"not compared in pairs, for want of per-sample rows or of the reference: {', '.join(alone)}")
-    if suite is not None:
-        lacking = {encoder: one.missing for encoder, one in over_suite(table, suite).items() if one.missing}
-        notes += [
-            f"{encoder} has no mean, it lacks whole runs of: {', '.join(tasks)}" for encoder, tasks in lacking.items()
-        ]
-    return notes
+    return notes + [
+        f"{encoder} has no mean, it lacks whole runs of: {', '.join(one.missing)}"
+        for encoder, one in standings.items()
+        if one.missing
+    ]
 
 
 def _flat(table: Comparison, row: Row, encoder: str) -> dict[str, Any]:

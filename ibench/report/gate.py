@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ibench.gate import Gate, State, Verdict, points
+from ibench.gate import Gate, State, Verdict
 from ibench.report import escape
 from ibench.report.render import Table, as_json, document
 from ibench.report.tables import number, p_value
 from ibench.results import Record
+from ibench.tasks import points
 
 _MARKS = {State.PASS: "✅", State.FAIL: "❌", State.INCONCLUSIVE: "❔"}
 _HEADERS = ["task", "", "metric", "baseline", "run", "difference [95%]", "p worse", "detectable"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -13,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from ibench.report.render import finite
 
 
 def page(template: str, *, title: str, scripts: Sequence[str], data: object = None, **context: Any) -> str:
@@ -53,18 +54,10 @@ def island(data: object) -> Markup:
 
     What is not a number becomes null, for JSON has no word for it.
     """
-    text = json.dumps(_finite(data), separators=(",", ":"), allow_nan=False)  # ASCII: no U+2028, no lone surrogate
+    text = json.dumps(finite(data), separators=(",", ":"), allow_nan=False)  # ASCII: no U+2028, no lone surrogate
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     return Markup(text)
-
-
-def _finite(data: object) -> object:
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ from ibench.report.standing import Column, Standing, modalities
 from ibench.report.tables import pair
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
-from ibench.tasks import Suite
+from ibench.tasks import Suite, points
 
 _TRAINING = re.compile(
     r"(?P<run>.*?)(?:epoch[\s_=-]*\d+[\s_,-]+)?"  # Lightning's epoch=3-step=1200 is a step
@@ -128,13 +128,12 @@ def _interval(metric: Metric) -> list[float]:
 
 def _published(row: Published, standing: Standing) -> dict[str, Any]:
     column = next(column for column in standing.columns if column.task == row.task)
-    scale = 1 if column.lower_is_better else 100
     return {
         "task": row.task,
         "model": row.model,
         "protocol": row.protocol,
         "metric": row.metric,
-        "value": row.value / scale,
+        "value": row.value / points(column.any.headline),
         "source": row.source,
         "modalities": _subjects(modalities(column.any)),
     }

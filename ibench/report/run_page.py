@@ -17,7 +17,7 @@ from ibench.report.classes import Bars, Curve, Matrix, curves, matrix, precision
 from ibench.report.html import page
 from ibench.report.looks import Looks, Samples, looks
 from ibench.report.tables import count, number, pair
-from ibench.results import Record, load, samples_of
+from ibench.results import Record, load, record_files, samples_of
 from ibench.tasks import Kind, TaskSpec, load_task, task_files
 
 Roots = Callable[[TaskSpec], Path | None]
@@ -61,11 +61,8 @@ def write(run: Path, out: Path, roots: Roots, tasks: Sequence[TaskSpec], most: i
     ``tasks`` are those that are not bundled; ``most`` samples are shown from the worst and from the best. Raises
     IbenchError where there is no record or its rows cannot be read, and for a place that cannot be written to.
     """
-    files = [run] if run.is_file() else sorted(path for path in run.rglob("*.json") if not path.name.startswith("."))
-    if not files:
-        raise IbenchError(f"{run}: no records; `ibench run` writes them (a JSON file per task)")
     own = {spec.name: spec for spec in tasks}
-    text = run_page([_section(file, own, roots, most) for file in files])
+    text = run_page([_section(file, own, roots, most) for file in record_files(run)])
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -126,7 +123,7 @@ def _cell(record: Record, spec: TaskSpec | None, roots: Roots) -> tuple[Cell | N
     root = roots(spec)
     if root is None and spec.dataset.hub is not None:
         return None, "a report downloads nothing; say with --data-root where a copy of the data is"
-    protocol, _, prompts = record.protocol.partition("+")
+    protocol, prompts = record.protocol_and_prompts
     try:
         dataset = open_dataset(spec, root)
         cell = bind(spec, dataset, protocol, prompts if prompts in prompt_names() else None, record.limited)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from ibench.comparison import unlike
+from ibench.comparison import encoder_names, unlike
 from ibench.modalities import Modality
 from ibench.results import Record
-from ibench.tasks import load_task, task_files
+from ibench.tasks import load_task, lower_is_better, task_files
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Column:
 
     @property
     def lower_is_better(self) -> bool:
-        return self.any.headline.endswith("median_rank")
+        return lower_is_better(self.any.headline)
 
     @cached_property
     def best(self) -> float:
@@ -80,7 +80,7 @@ def standing(records: Sequence[Record]) -> Standing:
     Where records of a task cannot be compared, the newest task version is ranked, and of that what most share.
     """
     left_out = [(record, ", ".join(record.unranked)) for record in records if record.unranked]
-    names = _encoder_names(records)
+    names = dict(zip(map(id, records), encoder_names(records), strict=True))
     columns = []
     for group in _by_task([record for record in records if not record.unranked]):
         ranked, others = _comparable(group)
@@ -126,7 +126,7 @@ def _is_default(column: Column) -> bool:
 
 @cache
 def _default_protocol(task: str) -> str | None:
-    return next(iter(load_task(task).protocols)) if task in task_files() else None
+    return load_task(task).protocol(None)[0] if task in task_files() else None
 
 
 def _by_task(records: Iterable[Record]) -> Iterable[list[Record]]:
@@ -147,22 +147,3 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
             like.append(record)
     ranked = max(groups, key=lambda group: (group[0].task_version, len(group)))
     return ranked, [record for group in groups if group is not ranked for record in group]
-
-
-def _encoder_names(records: Sequence[Record]) -> dict[int, str]:
-    """A name for the encoder of each record (by its id): with its digest where names repeat, and a lower precision."""
-    digests: dict[str, set[str | None]] = {}
-    for record in records:
-        digests.setdefault(record.encoder.name, set()).add(record.encoder.checkpoint_sha256)
-    return {
-        id(record): " ".join(
-            part
-            for part in (
-                record.encoder.name,
-                (record.encoder.checkpoint_sha256 or "unhashed")[:8] if len(digests[record.encoder.name]) > 1 else "",
-                record.arithmetic,
-            )
-            if part
-        )
-        for record in records
-    }

@@ -13,7 +13,7 @@ from ibench.modalities import pair_name
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
 from ibench.scoring.paired import ALPHA
-from ibench.tasks import Kind
+from ibench.tasks import Kind, points
 
 if TYPE_CHECKING:  # tables of records need no torch
     from ibench.datacheck import DataReport
@@ -179,7 +179,7 @@ def pair(record: Record) -> str:
 
 def number(metric: str, value: float) -> str:
     """A score as people read it: percent with one decimal, ranks as they are."""
-    return f"{value:.1f}" if metric.endswith("median_rank") else f"{100 * value:.1f}"
+    return f"{points(metric) * value:.1f}"
 
 
 def with_interval(name: str, metric: Metric) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -95,7 +95,7 @@ def bootstrap(
         draws = (rng.multinomial(n, counts / n) for _ in range(RESAMPLES))
     else:
         counts, of = np.ones(units, np.int64), _of_units(statistic, codes, kinds)
-        draws = (np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(RESAMPLES))
+        draws = unit_draws(units, rng)
     value = of(counts.astype(np.float64))
     if units < 2:
         return Metric(value=value, low=value, high=value, n=n, method="one cluster, no interval")
@@ -111,6 +111,11 @@ def bootstrap(
         low, high = max(low - excess, 0.0), min(high - excess, 1.0)
     name = f"{'cluster bootstrap' if units < n else 'bootstrap'} ({method}, {RESAMPLES} draws)"
     return Metric(value=value, low=min(low, value), high=max(high, value), n=n, method=name)
+
+
+def unit_draws(units: int, rng: np.random.Generator) -> Generator[NDArray[np.int64]]:
+    """How often each of so many units is drawn, for each of RESAMPLES draws of as many with replacement."""
+    return (np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(RESAMPLES))
 
 
 def _of_units(statistic: Weighted, codes: NDArray[np.intp], kinds: NDArray[np.intp] | None) -> Weighted:

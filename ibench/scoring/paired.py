@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, signal, stats
 
-from ibench.scoring.intervals import RESAMPLES, Weighted, codes_of
+from ibench.scoring.intervals import RESAMPLES, Weighted, codes_of, unit_draws
 
 ALPHA = 0.05
 POWER = 0.8
@@ -219,6 +219,5 @@ def _of_statistics(first: Weighted, second: Weighted, codes: NDArray[np.intp], s
 def _bootstrap_error(statistic: Weighted, codes: NDArray[np.intp], units: int, seed: int) -> float:
     if units < 2:
         return math.inf
-    rng = np.random.default_rng(seed)
-    draws = (np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(RESAMPLES))
+    draws = unit_draws(units, np.random.default_rng(seed))
     return float(np.std([statistic(drawn.astype(np.float64)[codes]) for drawn in draws], ddof=1))
