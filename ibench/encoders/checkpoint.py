@@ -38,6 +38,12 @@ _FAMILIES = (
 )
 """The modules of this package that know a family each, in the order they are asked."""
 
+_OF_FOLDERS = frozenset(
+    {"embeddings", "languagebind", "clap", "pe_av", "sentence_transformers_folder", "transformers_models"}
+)
+_OF_FILES = frozenset({"archive", "imagebind", "laion_clap", "ms_clap"})
+"""Who need not be asked of anything else. Most import all of transformers, which takes longer than opening a model."""
+
 _LIBRARIES = ("torch", "open_clip_torch", "transformers", "ibench-eval")
 _EXTRAS = ("sentence-transformers",)
 
@@ -98,7 +104,8 @@ def _opened(source: Source) -> tuple[Card, Encoder]:
 
 
 def _recognised(source: Source) -> Opening:
-    for name in _FAMILIES:
+    idle = _OF_FILES if source.path.is_dir() else _OF_FOLDERS if source.path.is_file() else _OF_FILES | _OF_FOLDERS
+    for name in (name for name in _FAMILIES if name not in idle):
         opening: Opening | None = _module(name).recognise(source)
         if opening is not None:
             return opening

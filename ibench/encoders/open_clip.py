@@ -20,7 +20,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from ibench.encoders.base import Card, OneView, Preprocess, Views, to_device, unit_rows
 from ibench.encoders.folder_weights import files_read, read_folder, weight_files
-from ibench.encoders.hf_folder import opening
+from ibench.encoders.open_clip_image import spare_unread_tokens
 from ibench.encoders.open_clip_text import text_reader
 from ibench.encoders.pixels import as_bytes, normalised
 from ibench.encoders.sizes import built_within, refuse_absurd, refuse_absurd_views
@@ -163,6 +163,8 @@ def _folder(source: Source) -> Opening:
 
 def _load_folder(source: Source) -> OpenClipEncoder:
     """Opened offline, its config believed no further than its weights go, and never asked for code."""
+    from ibench.encoders.hf_folder import opening  # with all of transformers, which a single file does without
+
     file = source.path / "open_clip_config.json"
     config = source.config(file.name) or {}
     model_config = config.get("model_cfg")
@@ -186,6 +188,7 @@ def _load(
         model = _created(config, source.device, source.dtype, force_preprocess_cfg=_preprocessing_of(config, tag))
     load_strictly(model, _fitted(model, weights), source.reference)
     model.eval()
+    spare_unread_tokens(model)
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     see, look = in_halves(transform)
     tokenizer = _tokenizer_of(config)
