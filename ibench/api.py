@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibench import baseline, results
+from ibench.cells import Cell, bind
 from ibench.comparison import Comparison, comparison
 from ibench.datacheck import DataReport, check
 from ibench.datasets import Dataset, open_dataset
@@ -24,7 +25,7 @@ from ibench.engine.estimate import PlannedJob, planned
 from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError, did_you_mean
-from ibench.evaluation import Cell, Settings, bind, record_of, sample_jobs, text_job
+from ibench.evaluation import Settings, record_of, sample_jobs, text_job
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ibench.cells import bind
 from ibench.datasets import Dataset, open_dataset
 from ibench.engine.encode import Progress
 from ibench.engine.local import DecodePool, Piece, Unreadable
 from ibench.errors import IbenchError
-from ibench.evaluation import bind
 from ibench.modalities import Modality, RawSample, Video
 from ibench.tasks import Kind, TaskSpec
 

@@ -12,54 +12,21 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from ibench.datasets import Dataset, Item, labels_of
+from ibench.cells import Cell
+from ibench.datasets import Item
 from ibench.encoders import Card
 from ibench.engine.encode import POOLING
 from ibench.engine.plan import Job
 from ibench.engine.store import Embeddings
-from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_lines, sha256_text
+from ibench.kinds import SCORE
 from ibench.media import decoder_versions
 from ibench.modalities import Modality
-from ibench.prompts import fill, load_prompts
 from ibench.results import EncoderIdentity, Record
-from ibench.scoring import classification, multilabel, retrieval
-from ibench.scoring.classifier import class_embeddings
-from ibench.scoring.fusion import shared_rows, weighted_sum
-from ibench.scoring.intervals import Metric
 from ibench.scoring.similarity import Vectors
-from ibench.tasks import Kind, Protocol, TaskSpec
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A task bound to its samples, a protocol and the class names' texts.
-
-    ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
-    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval.
-    """
-
-    spec: TaskSpec
-    dataset: Dataset
-    protocol_name: str
-    protocol: Protocol
-    prompts: str | None
-    classes: tuple[str, ...]
-    names_of: tuple[tuple[int, ...], ...]
-    texts: tuple[tuple[str, ...], ...]
-    limited: int | None
-
-    def sample_modalities(self) -> list[Modality]:
-        """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
-        return [modality for modality in self.dataset.items if modality is not Modality.TEXT]
-
-    def all_texts(self) -> list[str]:
-        """Prompts and captions: every text this task needs embedded."""
-        captions = [item.decode() for item in self.dataset.items.get(Modality.TEXT, ())]
-        return [text for prompts in self.texts for text in prompts] + captions
+from ibench.tasks import Kind, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -71,32 +38,6 @@ class Settings:
     batch_size: int | Mapping[Modality, int]
     seed: int
     compiled: bool = False
-
-
-def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
-    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
-    name, chosen = spec.protocol(protocol)
-    _refuse_absent(spec, dataset)
-    limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
-    if limited is not None:
-        dataset = dataset.limited(limited)
-    if spec.kind is Kind.RETRIEVAL:
-        return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
-    labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
-    names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
-    prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
-    templates = prompt_set.resolved()
-    return Cell(
-        spec,
-        dataset,
-        name if prompts is None else f"{name}+{prompt_set.name}",
-        chosen,
-        prompt_set.name,
-        tuple(labels),
-        tuple(tuple(names.index(_written(one, chosen)) for one in several) for several in labels.values()),
-        tuple(tuple(fill(templates, one)) for one in names),
-        limited,
-    )
 
 
 def sample_jobs(cell: Cell, card: Card, settings: Settings) -> list[Job]:
@@ -138,7 +79,7 @@ def record_of(
         for modality, part in embeddings.items()
         for position, reason in part.unreadable.items()
     }
-    metrics, samples, chance, ties = _SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
+    scored = SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
     record = Record(
         encoder=EncoderIdentity(
             name=card.name,
@@ -162,17 +103,18 @@ def record_of(
         fuse=spec.fuse,
         emergent=_emergent(spec, card),
         headline=spec.headline,
-        metrics=metrics,
-        ties=ties,
-        chance=spec.chance if spec.chance is not None else chance,
-        n=metrics[spec.headline].n,
+        metrics=scored.metrics,
+        curves=scored.curves,
+        ties=scored.ties,
+        chance=spec.chance if spec.chance is not None else scored.chance,
+        n=scored.metrics[spec.headline].n,
         n_expected=spec.dataset.count,
         n_missing=len(cell.dataset.missing),
         n_unreadable=len(unreadable),
         unreadable=unreadable,
         limited=cell.limited,
         fake=cell.dataset.fake,
-        confusions=_confusions(samples) if spec.kind is Kind.CLASSIFICATION else (),
+        confusions=_confusions(scored.samples) if spec.kind is Kind.CLASSIFICATION else (),
         dataset_fingerprint=cell.dataset.fingerprint(),
         dataset_copy=cell.dataset.copy,
         dataset_licence=spec.dataset.licence,
@@ -187,44 +129,13 @@ def record_of(
         encoded_per_second=None,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    return record, samples
+    return record, scored.samples
 
 
 def _emergent(spec: TaskSpec, card: Card) -> bool:
     """Whether no part of the query was trained with any part of the target: one trained pair alone may give a fused
     score."""
     return all(card.emergent(one, other) for one in spec.parts(spec.query) for other in spec.parts(spec.target))
-
-
-def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
-    for modality in spec.sample_modalities:
-        if modality not in dataset.items:
-            raise IbenchError(
-                f"{spec.name}: reader '{spec.dataset.reader}' reads {', '.join(dataset.items)} for this task, "
-                f"and no {modality}; use one that reads both, such as 'manifest'"
-            )
-        if not dataset.items[modality]:
-            raise IbenchError(
-                f"{spec.name}: this copy holds no sample to read (missing: {len(dataset.missing)}); "
-                f"`ibench data check {spec.name}` says which"
-            )
-
-
-def _renamed(
-    spec: TaskSpec, name: str, protocol: Protocol, labels: Mapping[str, tuple[str, ...]]
-) -> Mapping[str, tuple[str, ...]]:
-    """The labels with the names a protocol gives them. Raises IbenchError for a label that is none of them."""
-    for label in protocol.names:
-        if label not in labels:
-            raise IbenchError(
-                f"{spec.name}: protocol '{name}' names '{label}', which is no label of the task; "
-                f"{did_you_mean(label, labels)}"
-            )
-    return {**labels, **protocol.names}
-
-
-def _written(name: str, protocol: Protocol) -> str:
-    return name.replace("_", " ") if protocol.underscores == "spaces" else name
 
 
 def _sample_job(cell: Cell, modality: Modality, card: Card, settings: Settings) -> Job:
@@ -258,106 +169,6 @@ def _identity(
 def versions_behind(modality: Modality) -> dict[str, str]:
     """The libraries whose versions can move a bit of an embedding of a modality, as installed here."""
     return {**decoder_versions(modality), **{name: _version(name) for name in ("torch", "ibench-eval")}}
-
-
-def _score_classification(
-    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
-) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
-    queries, items = _readable(cell, cell.spec.query, embeddings)
-    index = {label: position for position, label in enumerate(cell.classes)}
-    metrics, samples = classification.score(
-        queries,
-        class_embeddings(cell.texts, embedding_of),
-        cell.names_of,
-        np.array([index[item.labels[0]] for item in items], dtype=np.intp),
-        cell.classes,
-        [item.id for item in items],
-        [item.cluster for item in items],
-        seed,
-    )
-    return metrics, samples, 1 / len(cell.classes), classification.TIES
-
-
-def _score_multilabel(
-    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
-) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
-    queries, items = _readable(cell, cell.spec.query, embeddings)
-    index = {label: position for position, label in enumerate(cell.classes)}
-    gold = [[index[label] for label in item.labels] for item in items]
-    metrics, samples = multilabel.score(
-        queries,
-        class_embeddings(cell.texts, embedding_of),
-        cell.names_of,
-        gold,
-        cell.classes,
-        [item.id for item in items],
-        [item.cluster for item in items],
-        seed,
-    )
-    return metrics, samples, multilabel.chance(gold, len(cell.classes)), multilabel.TIES
-
-
-def _score_retrieval(
-    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
-) -> tuple[dict[str, Metric], pd.DataFrame, float, str]:
-    spec = cell.spec
-    sides = {side: _side(cell, side, embeddings, embedding_of) for side in (spec.query, spec.target)}
-    metrics: dict[str, Metric] = {}
-    tables = []
-    for prefix, source, target in (("", spec.query, spec.target), ("reverse_", spec.target, spec.query)):
-        (queries, asked), (gallery, offered) = sides[source], sides[target]
-        found, samples = retrieval.score(
-            queries,
-            gallery,
-            [item.group for item in asked],
-            [item.group for item in offered],
-            [item.id for item in asked],
-            [item.id for item in offered],
-            [item.cluster for item in asked],
-            seed,
-        )
-        metrics |= {prefix + name: metric for name, metric in found.items()}
-        tables.append(samples.assign(direction=f"{source}→{target}", gallery=len(offered)))
-    forward = tables[1 if spec.headline.startswith("reverse_") else 0]
-    chance = retrieval.chance(spec.headline.removeprefix("reverse_"), forward)
-    return metrics, pd.concat(tables, ignore_index=True), chance, retrieval.TIES
-
-
-_SCORE = {
-    Kind.CLASSIFICATION: _score_classification,
-    Kind.MULTILABEL: _score_multilabel,
-    Kind.RETRIEVAL: _score_retrieval,
-}
-
-
-def _side(
-    cell: Cell, side: Modality, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors]
-) -> tuple[Vectors, list[Item]]:
-    """The vectors and items of a retrieval's query or target: texts, readable samples, or what is fused of samples."""
-    if side is Modality.TEXT:
-        texts = list(cell.dataset.items[side])
-        return np.stack([embedding_of[item.decode()] for item in texts]), texts
-    parts = cell.spec.parts(side)
-    if len(parts) == 1:
-        return _readable(cell, side, embeddings)
-    readable = {part: _readable(cell, part, embeddings) for part in parts}
-    rows = shared_rows([[item.id for item in items] for _, items in readable.values()])
-    if not rows:
-        raise IbenchError(f"{cell.spec.name}: no sample has {' and '.join(parts)}; the parts of one need the same id")
-    vectors = [vectors[[of[part] for of in rows]] for part, (vectors, _) in enumerate(readable.values())]
-    items = readable[side][1]
-    return weighted_sum(vectors, list(parts.values())), [items[first] for first, *_ in rows]
-
-
-def _readable(cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]) -> tuple[Vectors, list[Item]]:
-    """The vectors and items of a modality without those that could not be read."""
-    part = embeddings[modality]
-    kept = [position for position in range(len(part.vectors)) if position not in part.unreadable]
-    if not kept:
-        reason = next(iter(part.unreadable.values()), "the data set is empty")
-        raise IbenchError(f"{cell.spec.name}: no readable {modality} sample ({reason})")
-    items = cell.dataset.items[modality]
-    return part.vectors[kept], [items[position] for position in kept]
 
 
 def _confusions(samples: pd.DataFrame, most: int = 10) -> tuple[tuple[str, str, int], ...]:

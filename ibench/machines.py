@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ibench.cells import Cell
 from ibench.encoders import Card, Encoder, open_checkpoint
 from ibench.errors import IbenchError
-from ibench.evaluation import Cell, Settings, versions_behind
+from ibench.evaluation import Settings, versions_behind
 from ibench.hashing import file_digests
 from ibench.modalities import Modality
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 from ibench.resources import bundled, published_dir
-from ibench.scoring.intervals import Metric
+from ibench.scoring.intervals import Curve, Metric
 
 
 class EncoderIdentity(BaseModel):
@@ -67,6 +67,7 @@ class Record(BaseModel):
     emergent: bool
     headline: str
     metrics: dict[str, Metric]
+    curves: tuple[Curve, ...] = ()
     ties: str
     chance: float
     n: int

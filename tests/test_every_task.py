@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
 from ibench.api import evaluate
+from ibench.cells import Cell, bind
 from ibench.datasets import Dataset, Item, open_dataset
 from ibench.datasets.fakes import write_fake
 from ibench.encoders import Card
 from ibench.encoders.embeddings import StoredEmbeddings, Table
-from ibench.evaluation import Cell, bind
 from ibench.modalities import Modality
 from ibench.results import Record
 from ibench.tasks import Kind, TaskSpec, load_task, task_files

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ibench.cells import Cell
 from ibench.datasets import Item, labels_of
 from ibench.errors import UnreadableSample
-from ibench.evaluation import Cell
 from ibench.modalities import Modality
 from ibench.report.classes import positives, scores_of
 from ibench.report.thumbnails import Thumbnail, thumbnail

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ibench.cells import Cell, bind
 from ibench.datasets import open_dataset
 from ibench.errors import IbenchError
-from ibench.evaluation import Cell, bind
 from ibench.hashing import sha256_lines
 from ibench.prompts import PromptSet, load_prompts, prompt_names
 from ibench.report.classes import Bars, Curve, Matrix, curves, matrix, precisions, recalls

@@ -29,6 +29,16 @@ class Metric(BaseModel):
     method: str
 
 
+class Curve(BaseModel):
+    """A metric over something that is varied: ``points`` are its values, ascending, each with the metric there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    over: str
+    points: tuple[tuple[float, Metric], ...]
+
+
 def proportion(hits: NDArray[np.bool_], clusters: Sequence[str], seed: int) -> Metric:
     """The share of hits: Wilson's interval, or the cluster bootstrap when samples share clusters.
 

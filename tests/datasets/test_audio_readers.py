@@ -14,11 +14,11 @@ import soundfile
 from conftest import tone
 
 from ibench.api import check_data
+from ibench.cells import bind
 from ibench.datasets import Dataset, open_dataset
 from ibench.datasets.fakes import write_fake
 from ibench.datasets.fakes.noise import video as write_video
 from ibench.errors import IbenchError, UnreadableSample
-from ibench.evaluation import bind
 from ibench.modalities import Modality, Waveform
 from ibench.tasks import load_task
 

@@ -12,11 +12,11 @@ from conftest import RunIbench
 from numpy.typing import NDArray
 from PIL import Image
 
+from ibench.cells import bind
 from ibench.datasets import open_dataset
 from ibench.datasets._plain_pickle import read_plain_pickle
 from ibench.datasets.fakes import write_fake
 from ibench.errors import IbenchError
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.tasks import load_task
 

@@ -15,10 +15,10 @@ from PIL import Image
 from scipy.io import savemat
 
 import ibench
+from ibench.cells import bind
 from ibench.datasets import Dataset, open_dataset
 from ibench.datasets._matlab import v5_list
 from ibench.errors import IbenchError, UnreadableSample
-from ibench.evaluation import bind
 from ibench.modalities import DepthMap, Modality
 from ibench.prompts import load_prompts
 from ibench.tasks import TaskSpec, load_task

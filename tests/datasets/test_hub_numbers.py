@@ -12,9 +12,9 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
+from ibench.cells import bind
 from ibench.datasets import hub, open_dataset
 from ibench.errors import IbenchError
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.tasks import HubCopy, TaskSpec
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from ibench.cells import bind
 from ibench.datasets import Dataset, open_dataset
 from ibench.errors import IbenchError
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.tasks import load_task
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ibench.cells import bind
 from ibench.datasets import open_dataset
 from ibench.errors import IbenchError
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.tasks import TaskSpec, load_task
 

@@ -67,7 +67,7 @@ def test_what_the_file_system_refuses_is_told(esc50: Path) -> None:
 
 
 def test_esc50_names_are_written_as_the_protocol_says(esc50: Path) -> None:
-    from ibench.evaluation import bind
+    from ibench.cells import bind
 
     data = open_dataset(load_task("esc50"), esc50)
     paper = bind(load_task("esc50"), data, "imagebind-paper", None, None)

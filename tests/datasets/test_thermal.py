@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ibench.cells import bind
 from ibench.datasets import Dataset, Item, open_dataset
 from ibench.datasets._boxes import Box
 from ibench.datasets.llvip import TRIES, background_box
 from ibench.errors import IbenchError, UnreadableSample
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.tasks import TaskSpec, load_task
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from ibench.api import check_data
+from ibench.cells import bind
 from ibench.datasets import Dataset, open_dataset
 from ibench.datasets.fakes.noise import damaged, sound, video
 from ibench.errors import IbenchError, UnreadableSample
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.prompts import load_prompts
 from ibench.results import published

@@ -16,10 +16,10 @@ from safetensors.numpy import save_file
 from toy_encoder import make_random
 
 import ibench as package
+from ibench.cells import bind
 from ibench.datasets import open_dataset
 from ibench.encoders import open_checkpoint
 from ibench.errors import IbenchError
-from ibench.evaluation import bind
 from ibench.modalities import Modality
 from ibench.prompts import load_prompts
 from ibench.tasks import load_task

@@ -16,11 +16,11 @@ from conftest import RunIbench
 from PIL import Image
 
 from ibench.api import evaluate, report
+from ibench.cells import bind
 from ibench.datasets import open_dataset
 from ibench.datasets.fakes import write_fake
 from ibench.encoders import Card
 from ibench.encoders.embeddings import StoredEmbeddings, Table
-from ibench.evaluation import bind
 from ibench.modalities import DepthMap, ImuWindow, Modality, Waveform
 from ibench.report.classes import curves, matrix, recalls
 from ibench.report.thumbnails import MOST_BYTES, SIDE, thumbnail

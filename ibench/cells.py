@@ -1,0 +1,97 @@
+"""A task bound to its samples: what its kind is scored from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ibench.datasets import Dataset, labels_of
+from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import Modality
+from ibench.prompts import fill, load_prompts
+from ibench.tasks import Kind, Protocol, TaskSpec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A task bound to its samples, a protocol and the class names' texts.
+
+    ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
+    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval.
+    """
+
+    spec: TaskSpec
+    dataset: Dataset
+    protocol_name: str
+    protocol: Protocol
+    prompts: str | None
+    classes: tuple[str, ...]
+    names_of: tuple[tuple[int, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
+    limited: int | None
+
+    def sample_modalities(self) -> list[Modality]:
+        """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
+        return [modality for modality in self.dataset.items if modality is not Modality.TEXT]
+
+    def all_texts(self) -> list[str]:
+        """Prompts and captions: every text this task needs embedded."""
+        captions = [item.decode() for item in self.dataset.items.get(Modality.TEXT, ())]
+        return [text for prompts in self.texts for text in prompts] + captions
+
+
+def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
+    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
+    name, chosen = spec.protocol(protocol)
+    _refuse_absent(spec, dataset)
+    limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
+    if limited is not None:
+        dataset = dataset.limited(limited)
+    if spec.kind is Kind.RETRIEVAL:
+        return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
+    labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
+    names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
+    prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
+    templates = prompt_set.resolved()
+    return Cell(
+        spec,
+        dataset,
+        name if prompts is None else f"{name}+{prompt_set.name}",
+        chosen,
+        prompt_set.name,
+        tuple(labels),
+        tuple(tuple(names.index(_written(one, chosen)) for one in several) for several in labels.values()),
+        tuple(tuple(fill(templates, one)) for one in names),
+        limited,
+    )
+
+
+def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
+    for modality in spec.sample_modalities:
+        if modality not in dataset.items:
+            raise IbenchError(
+                f"{spec.name}: reader '{spec.dataset.reader}' reads {', '.join(dataset.items)} for this task, "
+                f"and no {modality}; use one that reads both, such as 'manifest'"
+            )
+        if not dataset.items[modality]:
+            raise IbenchError(
+                f"{spec.name}: this copy holds no sample to read (missing: {len(dataset.missing)}); "
+                f"`ibench data check {spec.name}` says which"
+            )
+
+
+def _renamed(
+    spec: TaskSpec, name: str, protocol: Protocol, labels: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, tuple[str, ...]]:
+    """The labels with the names a protocol gives them. Raises IbenchError for a label that is none of them."""
+    for label in protocol.names:
+        if label not in labels:
+            raise IbenchError(
+                f"{spec.name}: protocol '{name}' names '{label}', which is no label of the task; "
+                f"{did_you_mean(label, labels)}"
+            )
+    return {**labels, **protocol.names}
+
+
+def _written(name: str, protocol: Protocol) -> str:
+    return name.replace("_", " ") if protocol.underscores == "spaces" else name
