@@ -125,10 +125,10 @@ def leaderboard(
     out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("leaderboards"),
 ) -> None:
     """A leaderboard from records: a page for the browser, and the same in markdown."""
+    from ibench.baseline import runs
     from ibench.report.leaderboard import write
-    from ibench.results import load_all
 
-    print(*write(load_all(results), out), sep="\n")
+    print(*write([kept.record for kept in runs(results)], out), sep="\n")
 
 
 @app.command()

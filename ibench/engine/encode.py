@@ -42,7 +42,12 @@ class VectorsById(Protocol):
 
 
 class Progress(Protocol):
-    """Where a run says how far it is, and what people should know of it."""
+    """Where a run says how far it is, and what people should know of it.
+
+    ``plan`` tells what all jobs to come hold, ``start`` and ``advance`` go through them one after the other.
+    """
+
+    def plan(self, jobs: int, samples: int) -> None: ...
 
     def start(self, title: str, total: int) -> None: ...
 
@@ -78,6 +83,7 @@ def encode_missing(
     if not todo:
         return 0
     encoder = open_encoder()
+    progress.plan(len(todo), samples_of(todo))
     with DecodePool(means.workers) as pool:
         return encode_shards(todo, store, encoder, pool, means, progress)
 
@@ -116,6 +122,11 @@ def missing_shards(jobs: Sequence[Job], store: EmbeddingStore, share: Share) -> 
     return todo
 
 
+def samples_of(todo: Sequence[tuple[Job, Sequence[int]]]) -> int:
+    """How many samples some shards of some jobs hold."""
+    return sum(len(job.shards[number]) for job, numbers in todo for number in numbers)
+
+
 @torch.no_grad()
 def encode_shards(
     todo: Sequence[tuple[Job, Sequence[int]]],
@@ -131,7 +142,7 @@ def encode_shards(
     for job, numbers in known:
         _look_up(job, numbers, store, encoder, progress)
     _stream(streamed, store, encoder, pool, means, progress)
-    return sum(len(job.shards[number]) for job, numbers in todo for number in numbers)
+    return samples_of(todo)
 
 
 def _look_up(

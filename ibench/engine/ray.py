@@ -38,6 +38,7 @@ from ibench.engine.encode import (
     encoded_shards,
     missing_shards,
     probed_batch_size,
+    samples_of,
     settle_batch_size,
 )
 from ibench.engine.local import DecodePool
@@ -229,7 +230,7 @@ class _Run:
         self.most = self.cluster.actors or max(1, self.cluster.gpus() if self.gpus else _nodes())
 
     def finish(self, todo: Sequence[tuple[Job, Sequence[int]]]) -> int:
-        total = sum(len(job.shards[number]) for job, numbers in todo for number in numbers)
+        total = samples_of(todo)
         self.progress.start(f"{len(todo)} jobs on Ray", total)
         for job, numbers in todo:
             self._plan(job, numbers)

@@ -20,13 +20,16 @@ _MEAN = "*mean*: over all tasks of the suite; an encoder that lacks one has none
 
 
 def write(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Write the pages into ``folder`` and return their paths."""
+    """Write the pages into ``folder`` and return their paths. Pages of suites that have none any more are removed."""
     written = []
     for name, text in pages_of(records).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         written.append(path)
+    for page in folder.glob("*/README.md"):
+        if page not in written and page.read_text(encoding="utf-8").startswith(_HEADER):
+            page.unlink()
     return written
 
 

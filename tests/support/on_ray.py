@@ -83,6 +83,8 @@ class Lines:
         self.notes: list[str] = []
         self.total = self.done = 0
 
+    def plan(self, jobs: int, samples: int) -> None: ...
+
     def start(self, title: str, total: int) -> None:
         self.total += total
 
