@@ -56,6 +56,7 @@ class Request:
     dtype: str = "fp32"
     compile: bool = False
     limit: int | None = None
+    drawn: bool = False
     protocol: str | None = None
     prompts: str | None = None
     skip_unavailable: bool = False
@@ -74,6 +75,7 @@ def evaluate(
     batch_size: int | None = 64,
     workers: int | None = 0,
     limit: int | None = None,
+    drawn: bool = False,
     protocol: str | None = None,
     prompts: str | None = None,
     seed: int = 0,
@@ -90,17 +92,18 @@ def evaluate(
     ``encoder`` is what ``--ckpt`` takes, or a live Encoder (see `ibench.from_functions`), whose embeddings are not
     kept. ``tasks`` are names, YAML files or TaskSpecs. Records go to ``out`` when it is given. ``store`` keeps
     embeddings between calls (default: the user's cache). ``batch_size`` views go through the encoder at a time; None
-    probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of
-    samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
-    data or modality is not there, or of whose samples more than ``max_unreadable`` cannot be read, and goes on, as a
-    suite does. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what they
-    have not made yet, and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each shard
-    within ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many unreadable
-    samples once all other tasks are scored; what was encoded is kept in any case.
+    probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of samples.
+    ``limit`` takes the first samples only, or as many ``drawn`` by the digests of their ids, and marks the record.
+    ``skip_unavailable`` notes a task whose data or modality is not there, or of whose samples more than
+    ``max_unreadable`` cannot be read, and goes on, as a suite does. With a ``share``, others encode beside this process
+    (see `encode`): it makes its share, then what they have not made yet, and scores. With ``engine`` "ray" up to
+    ``actors`` processes of a Ray cluster encode, each shard within ``shard_limit`` seconds (see docs/scaling.md).
+    Raises IbenchError for bad input, and for too many unreadable samples once all other tasks are scored; what was
+    encoded is kept in any case.
     """
     tell = progress or Silent()
     request = Request(
-        encoder, tasks, data_root, store, device, dtype, compile, limit, protocol, prompts, skip_unavailable
+        encoder, tasks, data_root, store, device, dtype, compile, limit, drawn, protocol, prompts, skip_unavailable
     )
     with _cluster(engine, actors, shard_limit, share) as cluster:
         settings = _settings(request, batch_size, seed, cluster)
@@ -398,7 +401,7 @@ def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cel
             copy = spec.reading, _root(task, request.data_root)
             if copy not in read:
                 read[copy] = open_dataset(spec, copy[1])
-            cells.append(bind(spec, read[copy], request.protocol, request.prompts, request.limit))
+            cells.append(bind(spec, read[copy], request.protocol, request.prompts, request.limit, request.drawn))
         except IbenchError as error:
             if not request.skip_unavailable:
                 raise

@@ -29,6 +29,7 @@ class Cell:
     names_of: tuple[tuple[int, ...], ...]
     texts: tuple[tuple[str, ...], ...]
     limited: int | None
+    drawn: bool
 
     def sample_modalities(self) -> list[Modality]:
         """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
@@ -40,15 +41,22 @@ class Cell:
         return [text for prompts in self.texts for text in prompts] + captions
 
 
-def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
+def bind(
+    spec: TaskSpec,
+    dataset: Dataset,
+    protocol: str | None,
+    prompts: str | None,
+    limit: int | None,
+    drawn: bool = False,
+) -> Cell:
     """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
     limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
     if limited is not None:
-        dataset = dataset.limited(limited)
+        dataset = dataset.limited(limited, drawn)
     if spec.kind is Kind.RETRIEVAL:
-        return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
+        return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
@@ -63,6 +71,7 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
         tuple(tuple(names.index(_written(one, chosen)) for one in several) for several in labels.values()),
         tuple(tuple(fill(templates, one)) for one in names),
         limited,
+        drawn,
     )
 
 

@@ -58,6 +58,7 @@ def run(
     batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
     workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the record.")] = None,  # noqa: UP045
+    drawn: Annotated[bool, typer.Option("--drawn", help="Draw the samples of --limit, the same everywhere.")] = False,
     protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045
     prompts: Annotated[Optional[str], typer.Option(help="Another prompt set: a name or a YAML file.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
@@ -79,7 +80,7 @@ def run(
         "device": device,
         "dtype": dtype,
         "compile": compile,
-        "limit": limit,
+        **_part(suite, limit, drawn),
         "protocol": protocol,
         "prompts": prompts,
         "skip_unavailable": suite is not None,
@@ -388,6 +389,18 @@ def _named(tasks: str | None, suite: str | None, how: str) -> list[str]:
     if not names and not suite:
         raise IbenchError(f"name tasks with {how} or a suite with --suite; `ibench tasks` lists both")
     return list(dict.fromkeys([*names, *(suite_tasks(suite) if suite else ())]))
+
+
+def _part(suite: str | None, limit: int | None, drawn: bool) -> dict[str, Any]:
+    """Which part of the samples: as asked for, else as the suite says."""
+    from ibench.tasks import load_suite
+
+    if drawn and limit is None:
+        raise IbenchError("--drawn says how the samples of --limit are taken; say how many: --limit 100 --drawn")
+    if suite is None or limit is not None:
+        return {"limit": limit, "drawn": drawn}
+    samples = load_suite(suite).samples
+    return {"limit": samples, "drawn": samples is not None}
 
 
 def _opened_store(place: str | None) -> EmbeddingStore:

@@ -113,6 +113,7 @@ def record_of(
         n_unreadable=len(unreadable),
         unreadable=unreadable,
         limited=cell.limited,
+        drawn=cell.limited is not None and cell.drawn,
         fake=cell.dataset.fake,
         confusions=_confusions(scored.samples) if spec.kind is Kind.CLASSIFICATION else (),
         dataset_fingerprint=cell.dataset.fingerprint(),

@@ -60,7 +60,7 @@ def _run_as(
     kept: list[Kept] = []
     broken: dict[Cell, str] = {}
     for how, records in groups.items():
-        asked = dict(zip(("protocol", "prompts", "limit", "dtype", "compile", "seed"), how, strict=True))
+        asked = dict(zip(("protocol", "prompts", "limit", "drawn", "dtype", "compile", "seed"), how, strict=True))
         # what is unreadable is the gate's to judge
         common = {**options, **asked, "out": out, "max_unreadable": sys.maxsize}
         found, refused = _evaluated(encoder, [(record, _source(record.task, files)) for record in records], common)
@@ -88,7 +88,7 @@ def _evaluated(
 
 def _how(record: Record) -> tuple[Any, ...]:
     """How a task was run, in the order of `evaluate`'s arguments above; hashable, to group by."""
-    return *record.protocol_and_prompts, record.limited, record.dtype, record.compiled, record.seed
+    return *record.protocol_and_prompts, record.limited, record.drawn, record.dtype, record.compiled, record.seed
 
 
 def _source(task: str, files: Sequence[str | Path]) -> str | Path:

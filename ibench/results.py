@@ -45,8 +45,9 @@ class Record(BaseModel):
     """One encoder on one task by one protocol: never changed once written, and enough to tell whether two compare.
 
     ``fuse`` is the task's: the modalities that one side is made of, and their weights. ``limited`` is the --limit of
-    the run, ``fake`` marks generated data: neither is ever ranked. ``confusions`` are the most frequent (gold,
-    prediction, count) of a classification. ``timings`` are seconds by phase.
+    the run, whose samples were ``drawn`` or are the first, ``fake`` marks generated data: neither is ever ranked.
+    ``confusions`` are the most frequent (gold, prediction, count) of a classification. ``timings`` are seconds by
+    phase.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -76,6 +77,7 @@ class Record(BaseModel):
     n_unreadable: int
     unreadable: dict[str, str] = Field(default_factory=dict)
     limited: int | None
+    drawn: bool = False
     fake: bool
     confusions: tuple[tuple[str, str, int], ...] = ()
     dataset_fingerprint: str
@@ -129,7 +131,7 @@ class Record(BaseModel):
 
     def stem(self) -> str:
         """The file name, without ending, of a record: task, protocol, and what makes it another measurement."""
-        limit = f".limit{self.limited}" if self.limited else ""
+        limit = f".{'drawn' if self.drawn else 'limit'}{self.limited}" if self.limited else ""
         arithmetic = "".join(f".{part}" for part in self.arithmetic.split())
         return slug(f"{self.task}.{self.protocol}") + limit + arithmetic
 

@@ -255,7 +255,10 @@ class TaskSpec(_Strict):
 
 
 class Suite(_Strict):
+    """Tasks that are run together; of each no more than so many ``samples``, drawn, where that is given."""
+
     about: str
+    samples: int | None = Field(default=None, gt=0)
     tasks: tuple[str, ...] = Field(min_length=1)
 
 
@@ -293,9 +296,14 @@ def load_suites() -> dict[str, Suite]:
     return read_yaml(bundled("tasks") / "suites.yaml", _Suites).root
 
 
-def suite_tasks(name: str) -> tuple[str, ...]:
-    """The task names of a suite. Raises IbenchError for an unknown one."""
+def load_suite(name: str) -> Suite:
+    """Raises IbenchError for an unknown one."""
     suites = load_suites()
     if name not in suites:
         raise IbenchError(f"no suite '{name}'; {did_you_mean(name, suites)}")
-    return suites[name].tasks
+    return suites[name]
+
+
+def suite_tasks(name: str) -> tuple[str, ...]:
+    """The task names of a suite. Raises IbenchError for an unknown one."""
+    return load_suite(name).tasks

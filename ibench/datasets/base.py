@@ -67,15 +67,31 @@ class Dataset:
         ]
         return sha256_lines(lines)
 
-    def limited(self, limit: int) -> Dataset:
-        """The first ``limit`` samples of each modality whose groups are still matched by another modality."""
+    def limited(self, limit: int, drawn: bool = False) -> Dataset:
+        """The first ``limit`` samples of each modality whose groups are still matched by another modality.
+
+        With ``drawn`` not the first, but those whose ids have the least digests: data sets that list class after class
+        give some of most classes then, and every machine the same ones.
+        """
+        take = _drawn if drawn else _first
         first = next(iter(self.items))
-        kept = {item.group for item in self.items[first][:limit]}
+        asked = take(self.items[first], limit)
+        kept = {item.group for item in asked}
         items = {
-            modality: rows[:limit] if modality == first else [item for item in rows if item.group in kept][:limit]
+            modality: asked if modality == first else take([item for item in rows if item.group in kept], limit)
             for modality, rows in self.items.items()
         }
         return replace(self, items=items, _digests={})
+
+
+def _first(items: Sequence[Item], limit: int) -> Sequence[Item]:
+    return items[:limit]
+
+
+def _drawn(items: Sequence[Item], limit: int) -> Sequence[Item]:
+    """In the data set's own order."""
+    places = sorted(range(len(items)), key=lambda place: sha256_text(items[place].id))[:limit]
+    return [items[place] for place in sorted(places)]
 
 
 def text_item(id: str, text: str, group: str, cluster: str = "") -> Item:

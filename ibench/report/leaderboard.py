@@ -37,7 +37,11 @@ def pages_of(records: Sequence[Record]) -> dict[str, str]:
     """The files of a leaderboard, path → text: ``index.html``, ``README.md`` and ``SUITE/README.md``."""
     whole = standing(records)
     measured = {column.task for column in whole.columns}
-    suites = {name: suite for name, suite in load_suites().items() if measured & set(suite.tasks)}
+    suites = {
+        name: suite
+        for name, suite in load_suites().items()
+        if measured & set(suite.tasks) and suite.samples is None  # a part of the samples is not ranked
+    }
     return {
         "index.html": leaderboard_page(whole, suites),
         "README.md": _overview(whole, suites),

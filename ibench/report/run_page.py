@@ -126,7 +126,8 @@ def _cell(record: Record, spec: TaskSpec | None, roots: Roots) -> tuple[Cell | N
     protocol, prompts = record.protocol_and_prompts
     try:
         dataset = open_dataset(spec, root)
-        cell = bind(spec, dataset, protocol, prompts if prompts in prompt_names() else None, record.limited)
+        own = prompts if prompts in prompt_names() else None
+        cell = bind(spec, dataset, protocol, own, record.limited, record.drawn)
         fingerprint = cell.dataset.fingerprint()
     except IbenchError as error:
         return None, str(error)
