@@ -18,6 +18,7 @@ from ibench.tasks import Kind, TaskSpec
 
 _ALL, _TEST, _CLASSES = "vggsound.csv", "test.csv", "stat.csv"
 MARKER = (_ALL, f"data/{_ALL}", f"data/{_TEST}", _TEST)
+PAIRED = (Modality.AUDIO, Modality.VIDEO)
 _SECONDS = 10
 
 
