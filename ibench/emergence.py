@@ -84,6 +84,11 @@ def pair_of(record: Record) -> Pair:
     return Pair((record.query, record.target))
 
 
+def answer(record: Record) -> Modality:
+    """What the headline metric looks for."""
+    return record.query if record.headline.startswith("reverse_") else record.target
+
+
 def _refuse_twice(records: Sequence[Record]) -> None:
     first: dict[tuple[str, str], Record] = {}
     for record in records:
@@ -116,7 +121,7 @@ def _score(one: Kept, trained: Sequence[Kept]) -> Score:
 def _share(one: Kept, second_legs: Sequence[Kept]) -> tuple[Metric | None, str]:
     record = one.record
     if record.bridge is not None:
-        middle = f"{record.bridge.modality}→{_answer(record)}"
+        middle = f"{record.bridge.modality}→{answer(record)}"
         if SHARE in record.metrics:
             same = "the same samples" if record.bridge.paired else "other samples of the same classes"
             return record.metrics[SHARE], f"of the gain of {middle}, on {same}"
@@ -134,11 +139,6 @@ def _share(one: Kept, second_legs: Sequence[Kept]) -> tuple[Metric | None, str]:
     if found is None:
         return None, f"no share: {pair} of {leg.record.task} is not above chance"
     return found, f"of the gain of {pair} in {leg.record.task}, on other samples of the same classes"
-
-
-def _answer(record: Record) -> Modality:
-    """What the headline metric looks for."""
-    return record.query if record.headline.startswith("reverse_") else record.target
 
 
 def _same_question(record: Record, leg: Record) -> bool:

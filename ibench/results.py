@@ -120,6 +120,12 @@ class Record(BaseModel):
         return self.metrics[self.headline]
 
     @property
+    def own_metrics(self) -> dict[str, Metric]:
+        """The metrics without those of a path through a bridge."""
+        through = (f"bridge_{self.headline}", f"trained_{self.headline}", FIRST_LEG, SHARE)
+        return {name: metric for name, metric in self.metrics.items() if name not in through}
+
+    @property
     def unranked(self) -> list[str]:
         """Why the record may not stand in a ranking: generated data, a part of the samples, a score that is none."""
         expected = max(self.n_expected or 0, self.n + self.n_unreadable + self.n_missing)

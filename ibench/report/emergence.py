@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ibench.emergence import Emergence, Pair, Score, bridges, pair_of
+from ibench.emergence import Emergence, Pair, Score, answer, bridges, pair_of
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 from ibench.report.escape import plain
@@ -76,16 +77,18 @@ def emergence_json(report: Emergence) -> str:
 
 
 def emergence_lines(report: Emergence) -> list[str]:
-    """Each emergent score in two lines, for those who only look at the end of something longer."""
+    """Each emergent score in a line or two, for those who only look at the end of something longer."""
     lines = []
     for one in report.scores:
         record = one.record
-        told = f"{EMERGENT} {record.task}, {pair(record)}, never trained together: {_interval(record, record.score)}"
-        if one.path is not None and record.bridge is not None:
-            told += f"; through {record.bridge.modality}: {_interval(record, one.path)}"
-        lines.append(f"{told}; chance {number(record.headline, record.chance)}")
+        parts = [f"{EMERGENT} {record.task}, {pair(record)}, never trained together: {_interval(record, record.score)}"]
+        if record.bridge is not None and one.path is not None and one.trained is not None:
+            parts.append(f"through {record.bridge.modality}: {_interval(record, one.path)}")
+            parts.append(f"{record.bridge.modality}→{answer(record)}, trained: {_interval(record, one.trained)}")
+        lines.append("; ".join([*parts, f"chance {number(record.headline, record.chance)}"]))
         if one.share is not None:
-            lines.append(f"  {_percent(one.share)}% {one.note}")
+            value, interval = _percent(one.share).split(" ", 1)
+            lines.append(f"  {value}% {interval} {one.note}")
     return lines
 
 
@@ -96,7 +99,11 @@ def write(report: Emergence, out: Path) -> Path:
     """
     if not report.scores:
         raise IbenchError(nothing(report))
-    forms = {".html": emergence_page, ".svg": emergence_svg, ".md": lambda told: emergence_text(told, "markdown")}
+    forms: dict[str, Callable[[Emergence], str]] = {
+        ".html": emergence_page,
+        ".svg": emergence_svg,
+        ".md": partial(emergence_text, form="markdown"),
+    }
     if out.suffix not in forms:
         raise IbenchError(f"{out}: --out is a page (.html), a picture (.svg) or a table (.md)")
     try:
