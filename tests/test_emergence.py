@@ -124,12 +124,10 @@ def test_where_nothing_is_emergent_one_line_says_so(ibench: RunIbench, tmp_path:
     made("pictures", hits(80), tmp_path / "run", IMAGE)
     done = ibench("emergence", "--run", tmp_path / "run")
     assert done.returncode == 0
-    assert done.stdout == (
-        "one: none of the 1 records is of an emergent pair; it was trained on audio–image, image–text\n"
-    )
+    assert done.stdout == ("one: no emergent pair among these records (1); it was trained on audio–image, image–text\n")
     refused = ibench("emergence", "--run", tmp_path / "run", "--out", "page.html")
     assert refused.returncode == 2
-    assert "none of the 1 records" in refused.stderr
+    assert "no emergent pair" in refused.stderr
 
 
 def test_the_report_of_a_run_with_its_path(ibench: RunIbench, tmp_path: Path) -> None:

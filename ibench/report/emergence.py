@@ -135,7 +135,7 @@ def emergence_svg(report: Emergence) -> str:
 def nothing(report: Emergence) -> str:
     """What is to be said of records none of which is emergent."""
     return (
-        f"{report.encoder.name}: none of the {len(report.trained)} records is of an emergent pair; it was trained on "
+        f"{report.encoder.name}: no emergent pair among these records ({len(report.trained)}); it was trained on "
         f"{_trained(report)}"
     )
 
