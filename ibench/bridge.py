@@ -26,8 +26,8 @@ def bridged(cell: Cell, card: Card, root: Path | None, read: Callable[[TaskSpec,
     """A task of an emergent pair, with its samples in the bridge modality beside its own.
 
     ``read`` is `open_dataset`. The samples are those of the task where the data has the same in both modalities
-    (items of one group), else all that the data has in the bridge, as of digits that are spoken by some and written by
-    others. Raises IbenchError, which says why, where there is no bridge.
+    (items of one group); of a classification else all that the data has in the bridge, as of digits that are spoken by
+    some and written by others. Raises IbenchError, which says why, where there is no bridge.
     """
     spec = cell.spec
     if spec.kind not in KINDS or spec.fuse:
@@ -64,7 +64,7 @@ def _asked_of(spec: TaskSpec, bridge: Modality) -> TaskSpec:
 def _same_samples(cell: Cell, found: Sequence[Item]) -> Sequence[Item]:
     groups = {item.group for item in cell.dataset.items[cell.spec.query]}
     same = [item for item in found if item.group in groups]
-    return same or found[: cell.limited]
+    return same if same or cell.spec.kind is Kind.RETRIEVAL else found[: cell.limited]
 
 
 def _labels(items: Sequence[Item]) -> set[str]:

@@ -59,7 +59,7 @@ def add_bridge(
     )
     metrics = {f"bridge_{headline}": path[name], f"trained_{headline}": trained[name], FIRST_LEG: first["recall@1"]}
     gained = share(
-        *_parts(cell, name, scored, rows, trained_rows, own, told),
+        *_parts(cell, name, rows, trained_rows, own),
         paired=told.paired,
         lower_is_better=lower_is_better(headline),
         seed=seed,
@@ -68,7 +68,7 @@ def add_bridge(
         metrics[SHARE] = gained
     through = pd.Series([bridges[row].id for row in nearest.tolist()], index=[item.id for item in items])
     columns = {
-        "bridge": through[rows["id"]].to_numpy(),
+        "bridge": through.loc[rows["id"]].to_numpy(),
         "bridge_prediction": path_rows["prediction"].to_numpy(),
         "bridge_rank": path_rows["rank"].to_numpy(),
         "first_leg_rank": first_rows.set_index("id")["rank"].reindex(rows["id"]).to_numpy(),
@@ -109,7 +109,7 @@ def _own_rows(
     of_group = pd.Series([item.id for item in bridges], index=[item.group for item in bridges])
     of_group = of_group[~of_group.index.duplicated(keep=False)]
     group = pd.Series([item.group for item in items], index=[item.id for item in items])
-    ids = of_group.reindex(group[rows["id"]])
+    ids = of_group.reindex(group.loc[rows["id"]])
     return np.asarray(pd.Index(trained_rows["id"]).get_indexer(pd.Index(ids)), np.intp)
 
 
@@ -120,17 +120,12 @@ def _chance(cell: Cell, name: str, rows: pd.DataFrame) -> float:
 
 
 def _parts(
-    cell: Cell,
-    name: str,
-    scored: Scored,
-    rows: pd.DataFrame,
-    trained_rows: pd.DataFrame,
-    own: NDArray[np.intp],
-    told: Bridge,
+    cell: Cell, name: str, rows: pd.DataFrame, trained_rows: pd.DataFrame, own: NDArray[np.intp]
 ) -> tuple[Part, Part]:
-    """The direct and the trained score: over the same samples where they have their own in the bridge modality."""
-    if told.paired:
+    """The direct and the trained score: over the same samples where any has its own in the bridge modality."""
+    if (own >= 0).any():
         rows, trained_rows = rows[own >= 0], trained_rows.iloc[own[own >= 0]]
-    direct_chance = scored.chance if cell.spec.chance is None else cell.spec.chance
-    direct = Part(outcome(name, rows), direct_chance, rows["cluster"].to_list())
-    return direct, Part(outcome(name, trained_rows), told.trained_chance, trained_rows["cluster"].to_list())
+    direct, trained = (
+        Part(outcome(name, part), _chance(cell, name, part), part["cluster"].to_list()) for part in (rows, trained_rows)
+    )
+    return direct, trained
