@@ -151,8 +151,8 @@ def test_a_random_encoder_takes_the_path_that_plain_numpy_takes(
     record = run(task, by, tmp_path)
     rows = rows_of(record, tmp_path)
     start, middle, answers, right = by_hand(task, by)
-    nearest = (start @ middle.TEXT).argmax(axis=1)
-    hits = [bool(right(i, (middle[j] @ answers.TEXT).argmax())) for i, j in enumerate(nearest)]
+    nearest = (start @ middle.T).argmax(axis=1)
+    hits = [bool(right(i, (middle[j] @ answers.T).argmax())) for i, j in enumerate(nearest)]
     assert record.metrics[f"bridge_{record.headline}"].value == pytest.approx(np.mean(hits))
     between = [item.id for item in task.cell.dataset.items[LAYOUTS[name]]]
     assert rows["bridge"].to_list() == [between[j] for j in nearest]

@@ -77,15 +77,16 @@ def emergence_json(report: Emergence) -> str:
 
 
 def emergence_lines(report: Emergence) -> list[str]:
-    """Each emergent score in a line or two, for those who only look at the end of something longer."""
+    """Each emergent score in a few lines, for those who only look at the end of something longer."""
     lines = []
     for one in report.scores:
         record = one.record
-        parts = [f"{EMERGENT} {record.task}, {pair(record)}, never trained together: {_interval(record, record.score)}"]
+        direct, chance = _interval(record, record.score), number(record.headline, record.chance)
+        lines.append(f"{EMERGENT} {record.task}, {pair(record)}, never trained together: {direct}, chance {chance}")
         if record.bridge is not None and one.path is not None and one.trained is not None:
-            parts.append(f"through {record.bridge.modality}: {_interval(record, one.path)}")
-            parts.append(f"{record.bridge.modality}→{answer(record)}, trained: {_interval(record, one.trained)}")
-        lines.append("; ".join([*parts, f"chance {number(record.headline, record.chance)}"]))
+            middle = record.bridge.modality
+            trained = f"{middle}→{answer(record)}, trained: {_interval(record, one.trained)}"
+            lines.append(f"  through {middle}: {_interval(record, one.path)}; {trained}")
         if one.share is not None:
             value, interval = _percent(one.share).split(" ", 1)
             lines.append(f"  {value}% {interval} {one.note}")

@@ -28,10 +28,10 @@ def paired(vectors: np.ndarray) -> Side:
     return Side(vectors, np.arange(len(vectors)))
 
 
-def noisy_pairs(seed: int = 0, n: int = 120, dim: int = 16) -> tuple[Side, Side]:
+def noisy_pairs(seed: int = 0, n: int = 120, dim: int = 16, noise: float = 0.3) -> tuple[Side, Side]:
     rng = np.random.default_rng(seed)
     one = unit(rng, n, dim)
-    other = one + 0.3 * unit(rng, n, dim)
+    other = one + noise * unit(rng, n, dim)
     return paired(one), paired((other / np.linalg.norm(other, axis=1, keepdims=True)).astype(np.float32))
 
 
@@ -98,7 +98,8 @@ def test_an_encoder_that_gives_one_vector_has_what_knows_nothing() -> None:
     same = paired(np.full((50, 4), 0.5, np.float32))
     told = {one.name: one for one in readings(same, same, 0.07)}
     for name in ("infonce", "infonce_query_to_target"):
-        assert told[name].value == told[name].uninformed == pytest.approx(math.log(50))
+        assert told[name].value == pytest.approx(math.log(50))
+        assert told[name].uninformed == pytest.approx(math.log(50))
     assert told["uniformity_query"].value == pytest.approx(0)
     assert told["alignment"].value == pytest.approx(0)
 
@@ -171,7 +172,7 @@ def test_the_gap_by_hand_and_of_a_perfect_encoder_of_unequal_classes() -> None:
 
 @pytest.mark.parametrize("k", [1, 10])
 def test_hubness_is_the_skewness_of_what_scikit_learn_finds(k: int) -> None:
-    query, target = noisy_pairs(5, n=300)
+    query, target = noisy_pairs(5, n=300, noise=2.0)
     found = NearestNeighbors(n_neighbors=k, metric="cosine").fit(target.vectors).kneighbors(query.vectors)[1]
     expected = stats.skew(np.bincount(found.ravel(), minlength=300))
     assert diagnostics.hubness(query.vectors, target.vectors, k) == pytest.approx(expected)
@@ -191,10 +192,10 @@ def test_a_hub_is_seen() -> None:
 def test_neighbours_at_random_have_the_hubness_of_a_binomial() -> None:
     rng = np.random.default_rng(7)
     skews = []
-    for _ in range(200):
-        counts = np.bincount(np.concatenate([rng.permutation(60)[:3] for _ in range(80)]), minlength=60)
+    for _ in range(20):
+        counts = np.bincount(np.concatenate([rng.permutation(500)[:3] for _ in range(600)]), minlength=500)
         skews.append(stats.skew(counts))
-    assert diagnostics.random_hubness(80, 60, 3) == pytest.approx(np.mean(skews), abs=0.06)
+    assert diagnostics.random_hubness(600, 500, 3) == pytest.approx(np.mean(skews), abs=0.06)
 
 
 def test_where_all_are_found_alike_there_is_no_skewness() -> None:
