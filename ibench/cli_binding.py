@@ -24,9 +24,9 @@ def emergence(
     from ibench.report.emergence import emergence_json, emergence_text, write
 
     report = emergence([kept for place in run for kept in runs(place)])
-    print(emergence_json(report) if as_json else emergence_text(report, "table"))
     if out is not None:
         write(report, out)
+    print(emergence_json(report) if as_json else emergence_text(report, "table"))
 
 
 def diagnose(

@@ -26,7 +26,7 @@ def score(
     for prefix, source, target in (("", spec.query, spec.target), ("reverse_", spec.target, spec.query)):
         found, samples = asking(*sides[target], seed)(*sides[source])
         metrics |= {prefix + name: metric for name, metric in found.items()}
-        samples.insert(samples.columns.get_loc("gallery"), "direction", f"{source}→{target}")
+        samples.insert(len(samples.columns) - 1, "direction", f"{source}→{target}")
         tables.append(samples)
     forward = tables[1 if spec.headline.startswith("reverse_") else 0]
     chance = scoring.chance(spec.headline.removeprefix("reverse_"), forward)

@@ -17,10 +17,10 @@ _READ = {
     "infonce_target_to_query": "of {target} finding {query}",
     "alignment": "squared distance of matches, 0 to 4",
     "uniformity_query": "how evenly {query} fills the sphere, lower is more evenly",
-    "uniformity_target": "how evenly {target} fills it",
+    "uniformity_target": "how evenly {target} fills the sphere, lower is more evenly",
     "modality_gap": "distance of the two means, 0 to 2",
-    "hubness_query": "whether few {query} items are near to all, above 1 they are",
-    "hubness_target": "the same of {target}",
+    "hubness_query": "how few {query} items are near to {target}, above 1: hubs",
+    "hubness_target": "how few {target} items are near to {query}, above 1: hubs",
     "overlap": "shared nearest neighbours, 0 to 1",
 }
 """How a reading is to be read, in a few words; its docstring in `ibench.scoring.diagnostics` says more."""
@@ -30,7 +30,7 @@ def diagnosis_table(found: Sequence[Diagnosis]) -> str:
     """A table for each task."""
     notes = [
         "knows nothing: InfoNCE of equal cosines, alignment of unrelated vectors, neighbours drawn at random",
-        "ideal: the limit that no encoder passes",
+        "ideal: what a perfect encoder would approach",
     ]
     if any(one.emergent for one in found):
         notes.append(LEGEND)

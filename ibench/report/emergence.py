@@ -257,11 +257,8 @@ def picture(report: Emergence) -> Picture:
 def _hub(report: Emergence, trained: Sequence[Pair]) -> Modality | None:
     """What binds most of the emergent pairs, images first; None where nothing does."""
     times = {one: sum(one in bridges(score.record) for score in report.scores) for one in Modality}
-    best = max(times.values())
-    if not best:
-        return None
-    first = [Modality.IMAGE, *Modality]
-    return next(one for one in first if times[one] == best)
+    best = max(times.values()) or math.inf
+    return next((one for one in (Modality.IMAGE, *Modality) if times[one] == best), None)
 
 
 def _places(names: Sequence[Modality]) -> dict[Modality, tuple[float, float]]:

@@ -31,7 +31,10 @@ class Side(NamedTuple):
 
 class Reading(NamedTuple):
     """A diagnostic with what to hold it against: ``uninformed`` is what an encoder that knows nothing of the pairs has,
-    ``ideal`` what none passes; None where there is no such value. The docstring of each function says more."""
+    ``ideal`` what a perfect one approaches; None where there is no such value.
+
+    The docstring of each function says more.
+    """
 
     name: str
     value: float
@@ -56,8 +59,8 @@ def readings(query: Side, target: Side, temperature: float) -> tuple[Reading, ..
         Reading("infonce_query_to_target", there, unlike_there, 0.0),
         Reading("infonce_target_to_query", back, unlike_back, 0.0),
         Reading("alignment", alignment(query, target), 2.0, 0.0),
-        Reading("uniformity_query", uniformity(query.vectors), None, even_uniformity(dim)),
-        Reading("uniformity_target", uniformity(target.vectors), None, even_uniformity(dim)),
+        Reading("uniformity_query", uniformity(query.vectors), None, least_uniformity(len(query.codes), dim)),
+        Reading("uniformity_target", uniformity(target.vectors), None, least_uniformity(len(target.codes), dim)),
         Reading("modality_gap", modality_gap(query, target), None, 0.0),
         Reading(
             f"hubness_target@{of_target}",
@@ -117,8 +120,8 @@ def alignment(query: Side, target: Side) -> float:
 def uniformity(vectors: Vectors) -> float:
     """log of the mean of exp(-2 × squared distance) over the pairs of one modality: Wang and Isola's, t = 2 (ibid.).
 
-    How to read it: lower is better. 0: all vectors are equal; `even_uniformity` is what a sphere filled evenly has,
-    about -4 in many dimensions. Between modalities it tells which of them crowds.
+    How to read it: lower is better. 0: all vectors are equal; about -4 is the least that many vectors of many
+    dimensions can have, `least_uniformity` that of so many. Between modalities it tells which of them crowds.
     """
     total, n = 0.0, len(vectors)
     for rows, scores in similarity_rows(vectors, vectors):
@@ -128,8 +131,20 @@ def uniformity(vectors: Vectors) -> float:
     return float(np.log(total / (n * (n - 1))))
 
 
+def least_uniformity(n: int, dim: int) -> float:
+    """What the uniformity of ``n`` vectors cannot be below.
+
+    With themselves included, their mean is at least that of the whole sphere (ibid., theorem 1 and the positive
+    definiteness of the kernel); and by Jensen's inequality it is at least that of a simplex, whose vectors all have the
+    squared distance 2n / (n - 1). The second is the greater for few vectors, and is reached by up to dim + 1.
+    """
+    simplex = -4 * n / (n - 1)
+    sphere = (n * np.exp(even_uniformity(dim)) - 1) / (n - 1)
+    return max(simplex, float(np.log(sphere))) if sphere > 0 else simplex
+
+
 def even_uniformity(dim: int) -> float:
-    """The uniformity of vectors that fill the sphere of ``dim`` dimensions evenly, the least there is (ibid.).
+    """The uniformity of a whole sphere of ``dim`` dimensions, evenly filled (ibid.).
 
     The mean of exp(4c) over the cosine c of two random directions is Γ(d/2) (2/4)^(d/2-1) I_{d/2-1}(4), with I the
     modified Bessel function (the constant of the von Mises-Fisher distribution of concentration 4).
@@ -207,7 +222,8 @@ def _sums(side: Side) -> _Sums:
     size = int(side.codes.max()) + 1
     vectors = np.zeros((size, side.vectors.shape[1]))
     np.add.at(vectors, side.codes, side.vectors)
-    squares = np.bincount(side.codes, np.sum(side.vectors.astype(np.float64) ** 2, axis=1), minlength=size)
+    lengths = np.sum(side.vectors.astype(np.float64) ** 2, axis=1)
+    squares = np.bincount(side.codes, lengths, minlength=size).astype(np.float64)
     return _Sums(vectors, squares, np.bincount(side.codes, minlength=size).astype(np.float64))
 
 

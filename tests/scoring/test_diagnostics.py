@@ -160,6 +160,19 @@ def test_even_samples_come_near_the_even_sphere() -> None:
     assert diagnostics.uniformity(vectors) == pytest.approx(diagnostics.even_uniformity(24), abs=0.01)
 
 
+def test_no_vectors_are_more_even_than_the_least() -> None:
+    simplex = np.eye(5) - 1 / 5
+    simplex /= np.linalg.norm(simplex, axis=1, keepdims=True)
+    least = diagnostics.least_uniformity(5, 5)
+    assert diagnostics.uniformity(simplex.astype(np.float32)) == pytest.approx(least, abs=1e-5)
+    ring = np.exp(2j * np.pi * np.arange(400) / 400)
+    turned = np.stack([ring.real, ring.imag], axis=1).astype(np.float32)
+    assert diagnostics.uniformity(turned) == pytest.approx(diagnostics.least_uniformity(400, 2), abs=1e-5)
+    for n, dim in ((2, 3), (10, 64), (50, 3), (300, 16)):
+        vectors = unit(np.random.default_rng(n), n, dim)
+        assert diagnostics.uniformity(vectors) >= diagnostics.least_uniformity(n, dim)
+
+
 def test_the_gap_by_hand_and_of_a_perfect_encoder_of_unequal_classes() -> None:
     axes = np.eye(3, dtype=np.float32)
     assert diagnostics.modality_gap(paired(axes), paired(-axes)) == pytest.approx(2 / math.sqrt(3))
