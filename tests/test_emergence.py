@@ -165,7 +165,7 @@ def test_the_forms_say_the_same(framed: Path) -> None:
         text = emergence_text(report, form)
         assert "66.7 " in text
         assert "60.0 " in text
-        assert "framed by audio→image 77.8 (matched, top1), image→text 88.9 (pictures, top1)" in text
+        assert "is framed by audio→image 77.8 (matched, top1), image→text 88.9 (pictures, top1)" in text
     assert len(emergence_lines(report)) == 2
 
 

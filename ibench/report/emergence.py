@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,29 +21,49 @@ from ibench.results import Record
 from ibench.scoring.intervals import Metric
 
 _STYLE = "emergence.css"
-_RADIUS, _ROOM = 210.0, 70.0  # of the circle of nodes; around it, for a node and a label
+_RADIUS, _NODE, _MARGIN = 280.0, 80.0, 24.0  # of the circle; across a node; around the picture
 _BOW = 0.62  # how far from the middle, in radii, the edges pass that would cross it
+_LETTER, _LINE = 7.3, 17.0  # about as wide and high as the letters of a label are
 _LINES = 3
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where something stands: its middle, and how wide and high it is."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def overlap(self, other: Box) -> float:
+        """The area that both take."""
+        wide = (self.width + other.width) / 2 - abs(self.x - other.x)
+        high = (self.height + other.height) / 2 - abs(self.y - other.y)
+        return max(wide, 0.0) * max(high, 0.0)
 
 
 @dataclass(frozen=True)
 class Node:
     name: str
-    x: float
-    y: float
+    place: Box
     hub: bool
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A line between two nodes, with its label at ``x``, ``y``; ``title`` says all."""
+    """A quadratic curve between two nodes, by its three points, with its label; ``title`` says all."""
 
-    path: str
+    curve: tuple[complex, complex, complex]
     emergent: bool
     label: tuple[str, ...]
     title: str
-    x: float
-    y: float
+    place: Box
+
+    @property
+    def path(self) -> str:
+        (a, b, c) = (f"{point.real:.1f} {point.imag:.1f}" for point in self.curve)
+        return f"M{a}Q{b} {c}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +145,7 @@ def emergence_page(report: Emergence) -> str:
         name=plain(report.encoder.name),
         trained=_trained(report),
         table=_table(report),
-        notes=_notes(report),
+        notes=list(map(plain, _notes(report))),
         picture=picture(report),
     )
 
@@ -175,17 +196,21 @@ def _notes(report: Emergence) -> list[str]:
         ]
     if any(one.share for one in report.scores):
         notes += ["share: what of the trained pair's gain over chance the direct score gains, in percent, with 95%"]
-    return notes + [line for one in report.scores for line in _framed(one)]
+    return [*notes, *(f"{one.record.task}: {one.note}" for one in report.scores), *_framed(report.scores)]
 
 
-def _framed(one: Score) -> list[str]:
-    record = one.record
-    legs = [
-        f"{pair(leg)} {number(leg.headline, leg.score.value)} ({leg.task}, {leg.headline})"
-        for side in one.legs
-        for leg in side
-    ]
-    return [f"{record.task}: {one.note}" + (f"; framed by {', '.join(legs)}" if legs else "")]
+def _framed(scores: Sequence[Score]) -> list[str]:
+    """What the trained pairs of the same run have, for each emergent pair."""
+    legs: dict[str, dict[str, None]] = {}
+    for one in scores:
+        legs.setdefault(pair(one.record), {}).update(
+            {
+                f"{pair(leg)} {number(leg.headline, leg.score.value)} ({leg.task}, {leg.headline})": None
+                for side in one.legs
+                for leg in side
+            }
+        )
+    return [f"{name} is framed by {', '.join(told)}" for name, told in legs.items() if told]
 
 
 def _interval(record: Record, metric: Metric) -> str:
@@ -235,64 +260,74 @@ def picture(report: Emergence) -> Picture:
     """Modalities on a circle, the one that binds them in its middle; trained pairs and emergent scores between them."""
     trained = [Pair(one) for one in report.encoder.trained_pairs]
     emergent = [pair_of(one.record) for one in report.scores]
-    names = [one for one in Modality if any(one in pair for pair in (*trained, *emergent))]
-    hub = _hub(report, trained)
-    at = _places([one for one in names if one is not hub]) | ({hub: (0.0, 0.0)} if hub else {})
-    edges = [
-        _edge(at, pair, [record for record in records if pair_of(record) == pair], pair in emergent)
-        for pairs, records in ((trained, report.trained), (emergent, [one.record for one in report.scores]))
-        for pair in dict.fromkeys(pairs)
-    ]
-    seen = [*at.values(), *((edge.x, edge.y) for edge in edges)]
-    left, right = min(x for x, _ in seen) - 2 * _ROOM, max(x for x, _ in seen) + 2 * _ROOM
-    top, bottom = min(y for _, y in seen) - _ROOM, max(y for _, y in seen) + _ROOM
-    return Picture(
-        f"Trained and emergent pairs of {plain(report.encoder.name)}",
-        tuple(Node(one.value, round(at[one][0], 1), round(at[one][1], 1), one is hub) for one in names),
-        tuple(edges),
-        (round(left), round(top), round(right - left), round(bottom - top)),
-    )
+    names = [one for one in Modality if any(one in joined for joined in (*trained, *emergent))]
+    hub = _hub(report)
+    at = _places([one for one in names if one is not hub]) | ({hub: 0j} if hub else {})
+    nodes = [Node(one.value, Box(at[one].real, at[one].imag, _NODE, _NODE), one is hub) for one in names]
+    taken = [node.place for node in nodes]
+    edges: list[Edge] = []
+    # those of the scores last: they lie on top, and their labels give way
+    for pairs, records in ((trained, report.trained), (emergent, [one.record for one in report.scores])):
+        for joined in dict.fromkeys(pairs):
+            found = [record for record in records if pair_of(record) == joined]
+            edges.append(_edge(at, joined, found, joined in emergent, taken))
+            taken.append(edges[-1].place)
+    left, right = min(one.x - one.width / 2 for one in taken), max(one.x + one.width / 2 for one in taken)
+    top, bottom = min(one.y - one.height / 2 for one in taken), max(one.y + one.height / 2 for one in taken)
+    seen = (left - _MARGIN, top - _MARGIN, right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN)
+    title = f"Trained and emergent pairs of {plain(report.encoder.name)}"
+    return Picture(title, tuple(nodes), tuple(edges), seen)
 
 
-def _hub(report: Emergence, trained: Sequence[Pair]) -> Modality | None:
+def _hub(report: Emergence) -> Modality | None:
     """What binds most of the emergent pairs, images first; None where nothing does."""
     times = {one: sum(one in bridges(score.record) for score in report.scores) for one in Modality}
     best = max(times.values()) or math.inf
     return next((one for one in (Modality.IMAGE, *Modality) if times[one] == best), None)
 
 
-def _places(names: Sequence[Modality]) -> dict[Modality, tuple[float, float]]:
+def _places(names: Sequence[Modality]) -> dict[Modality, complex]:
     """Evenly on a circle: two beside each other, more from the top on."""
     start = math.pi if len(names) == 2 else -math.pi / 2
     angles = [start + 2 * math.pi * number / len(names) for number in range(len(names))]
-    return {
-        name: (_RADIUS * math.cos(angle), _RADIUS * math.sin(angle)) for name, angle in zip(names, angles, strict=True)
-    }
+    return {name: cmath.rect(_RADIUS, angle) for name, angle in zip(names, angles, strict=True)}
 
 
-def _edge(at: dict[Modality, tuple[float, float]], pair: Pair, records: Sequence[Record], emergent: bool) -> Edge:
-    one, other = sorted(pair, key=list(Modality).index)
+def _edge(
+    at: Mapping[Modality, complex], joined: Pair, records: Sequence[Record], emergent: bool, taken: Sequence[Box]
+) -> Edge:
+    one, other = sorted(joined, key=list(Modality).index)
     start, end = at[one], at[other]
-    middle = _around(start, end)
     # the control point of a quadratic curve that passes there halfway
-    bend = tuple(2 * halfway - (a + b) / 2 for halfway, a, b in zip(middle, start, end, strict=True))
-    path = f"M{start[0]:.1f} {start[1]:.1f}Q{bend[0]:.1f} {bend[1]:.1f} {end[0]:.1f} {end[1]:.1f}"
+    curve = start, 2 * _halfway(start, end) - (start + end) / 2, end
     lines = [f"{plain(record.task)} {number(record.headline, record.score.value)}" for record in records]
-    more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+    label = (*lines[:_LINES], *([f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []))
     how = "never trained together" if emergent else "trained together"
     told = [f"{plain(record.task)} {record.headline} {_interval(record, record.score)}" for record in records]
     title = f"{one}–{other}, {how}{': ' if told else ''}{'; '.join(told)}"
-    return Edge(path, emergent, (*lines[:_LINES], *more), title, round(middle[0], 1), round(middle[1], 1))
+    return Edge(curve, emergent, label, title, _place(curve, label, taken))
 
 
-def _around(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
+def _halfway(start: complex, end: complex) -> complex:
     """Where an edge passes halfway: on the straight line, but not too near to the node in the middle."""
-    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-    away = math.hypot(*middle)
-    if (0.0, 0.0) in (start, end) or away >= _BOW * _RADIUS:
+    middle = (start + end) / 2
+    if 0j in (start, end) or abs(middle) >= _BOW * _RADIUS:
         return middle
-    if away < 1:  # opposite nodes: to the side, upwards if there is an upwards
-        across = end[1] - start[1], start[0] - end[0]
-        middle = across if across[1] < 0 else (-across[0], -across[1])
-        away = math.hypot(*middle)
-    return middle[0] * _BOW * _RADIUS / away, middle[1] * _BOW * _RADIUS / away
+    if abs(middle) < 1:  # opposite nodes: to the side, upwards where there is an upwards, else to the left
+        middle = (end - start) * 1j
+        upwards = round(middle.imag, 6) or middle.real
+        middle = middle if upwards < 0 else -middle
+    return middle * _BOW * _RADIUS / abs(middle)
+
+
+def _place(curve: tuple[complex, complex, complex], label: Sequence[str], taken: Sequence[Box]) -> Box:
+    """Where on its edge a label stands: as near to halfway as it can without covering what is there already."""
+    width, height = (_LETTER * max(map(len, label)) + 8, _LINE * len(label)) if label else (0.0, 0.0)
+    places = [_on(curve, at, width, height) for at in (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68)]
+    return min(places, key=lambda place: sum(place.overlap(other) for other in taken))
+
+
+def _on(curve: tuple[complex, complex, complex], at: float, width: float, height: float) -> Box:
+    a, b, c = curve
+    point = (1 - at) ** 2 * a + 2 * at * (1 - at) * b + at**2 * c
+    return Box(point.real, point.imag, width, height)

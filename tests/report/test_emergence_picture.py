@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,7 +14,7 @@ from made_runs import record_of
 from ibench.emergence import Emergence, emergence
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.report.emergence import Picture, emergence_page, emergence_svg, picture, write
+from ibench.report.emergence import Edge, emergence_page, emergence_svg, picture, write
 from ibench.results import Kept, Record
 from ibench.scoring.intervals import Metric
 
@@ -50,11 +49,11 @@ def imagebind() -> Emergence:
 
 def test_what_binds_stands_in_the_middle_and_the_others_around_it(imagebind: Emergence) -> None:
     drawn = picture(imagebind)
-    places = {node.name: (node.x, node.y) for node in drawn.nodes}
+    places = {node.name: (node.place.x, node.place.y) for node in drawn.nodes}
     assert [node.name for node in drawn.nodes if node.hub] == ["image"]
     assert places.pop("image") == (0, 0)
     assert len(places) == 6
-    assert {round(math.hypot(*place)) for place in places.values()} == {210}
+    assert {round(math.hypot(*place)) for place in places.values()} == {280}
 
 
 def test_trained_pairs_are_solid_and_emergent_ones_dashed_with_their_scores(imagebind: Emergence) -> None:
@@ -81,22 +80,25 @@ def test_no_edge_runs_through_a_node_that_it_does_not_join(pairs: tuple[tuple[Mo
         joined = set(edge.title.partition(",")[0].split("–"))
         for node in drawn.nodes:
             if node.name not in joined:
-                assert distance(edge.path, (node.x, node.y)) > 45, (edge.title, node.name)
-    assert inside(drawn)
+                assert distance(edge, complex(node.place.x, node.place.y)) > 45, (edge.title, node.name)
 
 
-def distance(path: str, point: tuple[float, float]) -> float:
-    """Of a quadratic curve from a point, by walking along it."""
-    numbers = list(map(float, re.findall(r"-?\d+(?:\.\d+)?", path)))
-    (a, b, c) = (complex(*numbers[at : at + 2]) for at in (0, 2, 4))
+def distance(edge: Edge, point: complex) -> float:
+    """Of a curve from a point, by walking along it."""
+    (a, b, c) = edge.curve
     steps = [step / 100 for step in range(101)]
-    return min(abs((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t * t * c - complex(*point)) for t in steps)
+    return min(abs((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t * t * c - point) for t in steps)
 
 
-def inside(drawn: Picture) -> bool:
+def test_labels_cover_nothing_and_all_is_seen(imagebind: Emergence) -> None:
+    drawn = picture(imagebind)
+    places = [one.place for one in (*drawn.nodes, *(edge for edge in drawn.edges if edge.label))]
+    for one, other in combinations(places, 2):
+        assert one.overlap(other) == 0
     x, y, width, height = drawn.box
-    seen = [(node.x, node.y) for node in drawn.nodes] + [(edge.x, edge.y) for edge in drawn.edges]
-    return all(x < across < x + width and y < down < y + height for across, down in seen)
+    for place in places:
+        assert x < place.x - place.width / 2 < place.x + place.width / 2 < x + width
+        assert y < place.y - place.height / 2 < place.y + place.height / 2 < y + height
 
 
 def test_the_picture_is_xml_whatever_the_names(imagebind: Emergence) -> None:
@@ -123,7 +125,7 @@ def test_the_page_in_a_browser(browser: Browser, imagebind: Emergence, scheme: s
         with browser.open(file, width=width, scheme=scheme) as page:
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert page.locator("svg.binding .node").count() == 7
-            dashed = "getComputedStyle(document.querySelector('.binding .{} .edge')).strokeDasharray"
+            dashed = "getComputedStyle(document.querySelector('.binding .edge.{}')).strokeDasharray"
             assert page.evaluate(dashed.format("trained")) == "none"
             assert page.evaluate(dashed.format("emergent")) != "none"
             assert page.locator("tbody tr").count() == 8
