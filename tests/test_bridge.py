@@ -371,6 +371,27 @@ def test_a_manifest_that_names_a_column_of_the_bridge_has_the_path(
     assert share.value == pytest.approx((1 - 0.5) / (12 / 13 - 0.5))
 
 
+def test_what_cannot_be_read_between_counts_and_is_left_out(
+    ibench: RunIbench, colours_that_sound: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sees.py").write_text(ENCODER)
+    (tmp_path / "3.png").write_bytes(b"nothing")
+    run = ("run", "--task", colours_that_sound, "--ckpt", "sees.py:make_encoder", "--bridge", "--out", "runs")
+    refused = ibench(*run)
+    assert refused.returncode == 2
+    assert "s3 (" in refused.stderr
+    done = ibench(*run, "--max-unreadable", 1)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "runs").rglob("*.json")
+    record = Record.model_validate_json(file.read_text())
+    assert (record.n, record.n_unreadable) == (13, 0)  # the sounds are all there
+    assert record.metrics["trained_top1"].n == record.metrics["first_leg_recall@1"].n == 12
+    assert record.metrics["share_of_trained"].n == 12
+    rows = samples_of(file).set_index("id")
+    assert rows.loc[["s3"], ["trained_rank", "first_leg_rank"]].isna().all(axis=None)
+    assert rows["bridge"].notna().all()
+
+
 def test_without_a_bridge_a_note_says_why(ibench: RunIbench, tones: Path, toy) -> None:  # type: ignore[no-untyped-def]
     done = ibench("run", "--task", tones, "--ckpt", toy("oracle"), "--bridge")
     assert done.returncode == 0, done.stderr

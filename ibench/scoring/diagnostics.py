@@ -134,9 +134,9 @@ def uniformity(vectors: Vectors) -> float:
 def least_uniformity(n: int, dim: int) -> float:
     """What the uniformity of ``n`` vectors cannot be below.
 
-    With themselves included, their mean is at least that of the whole sphere (ibid., theorem 1 and the positive
-    definiteness of the kernel); and by Jensen's inequality it is at least that of a simplex, whose vectors all have the
-    squared distance 2n / (n - 1). The second is the greater for few vectors, and is reached by up to dim + 1.
+    With each vector's pair with itself counted in, their mean is at least that of the whole sphere, which no other
+    distribution is below (ibid.); and by Jensen's inequality it is at least that of a simplex, whose vectors all have
+    the squared distance 2n / (n - 1). The second is the greater for few vectors, and reached by up to dim + 1.
     """
     simplex = -4 * n / (n - 1)
     sphere = (n * np.exp(even_uniformity(dim)) - 1) / (n - 1)
@@ -193,7 +193,7 @@ def overlap(one: Vectors, other: Vectors, k: int) -> float:
     """The share of the k nearest neighbours that a pair has in common, each sought within its own modality.
 
     Row i of both is one pair. The mutual nearest-neighbour metric of Huh et al. (The Platonic Representation
-    Hypothesis, ICML 2024, arXiv 2405.07987, appendix A). It compares how the modalities are arranged, not whether they
+    Hypothesis, ICML 2024, arXiv 2405.07987). It compares how the modalities are arranged, not whether they
     lie on one another: turning one of them as a whole changes nothing. How to read it: k / (n - 1) by chance, 1 where
     both have the same neighbourhoods.
     """
