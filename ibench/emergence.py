@@ -128,7 +128,8 @@ def _share(one: Kept, second_legs: Sequence[Kept]) -> tuple[Metric | None, str]:
         return None, f"no share: {middle} is not above chance on these samples"
     comparable = [leg for leg in second_legs if _same_question(record, leg.record)]
     if not comparable:
-        return None, "no share: no trained pair was asked the same here; `ibench run --bridge` may do that"
+        may = "" if record.kind == Kind.MULTILABEL else "; `ibench run --bridge` may do that"
+        return None, f"no share: no trained pair was asked the same here{may}"
     leg = comparable[0]
     if one.rows is None or leg.rows is None:
         return None, f"no share of {leg.record.task}: the rows of the samples are not kept"

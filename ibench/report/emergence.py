@@ -280,10 +280,10 @@ def picture(report: Emergence) -> Picture:
 
 
 def _hub(report: Emergence) -> Modality | None:
-    """What binds most of the emergent pairs, images first; None where nothing does."""
+    """Images where they bind an emergent pair, else what binds most of them; None where nothing does."""
     times = {one: sum(one in bridges(score.record) for score in report.scores) for one in Modality}
-    best = max(times.values()) or math.inf
-    return next((one for one in (Modality.IMAGE, *Modality) if times[one] == best), None)
+    best = Modality.IMAGE if times[Modality.IMAGE] else max(Modality, key=lambda one: times[one])
+    return best if times[best] else None
 
 
 def _places(names: Sequence[Modality]) -> dict[Modality, complex]:

@@ -56,6 +56,13 @@ def test_what_binds_stands_in_the_middle_and_the_others_around_it(imagebind: Eme
     assert {round(math.hypot(*place)) for place in places.values()} == {280}
 
 
+def test_where_images_bind_nothing_something_else_stands_in_the_middle() -> None:
+    by_text = report_of(("a", AUDIO, VIDEO), pairs=((AUDIO, TEXT), (TEXT, VIDEO)))
+    assert [node.name for node in picture(by_text).nodes if node.hub] == ["text"]
+    by_nothing = report_of(("a", AUDIO, VIDEO), pairs=((AUDIO, TEXT),))
+    assert not [node.name for node in picture(by_nothing).nodes if node.hub]
+
+
 def test_trained_pairs_are_solid_and_emergent_ones_dashed_with_their_scores(imagebind: Emergence) -> None:
     drawn = picture(imagebind)
     assert len([edge for edge in drawn.edges if not edge.emergent]) == len(IMAGEBIND)
