@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibench import baseline, results
+from ibench.bridge import bridged
 from ibench.cells import Cell, bind
 from ibench.comparison import Comparison, comparison
 from ibench.datacheck import DataReport, check
 from ibench.datasets import Dataset, open_dataset
-from ibench.encoders import Checkpoint, Encoder, open_checkpoint
+from ibench.diagnosis import TEMPERATURE, Diagnosis, diagnosis, refuse_unpaired
+from ibench.encoders import Card, Checkpoint, Encoder, open_checkpoint
 from ibench.encoders.base import DTYPES
 from ibench.engine.encode import WHOLE, Means, Progress, batch_size_of, encode_missing, encode_rest
 from ibench.engine.estimate import PlannedJob, planned
 from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError, did_you_mean
-from ibench.evaluation import Settings, record_of, sample_jobs, text_job
+from ibench.evaluation import Settings, emergent, record_of, sample_jobs, text_job
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
@@ -60,6 +62,7 @@ class Request:
     protocol: str | None = None
     prompts: str | None = None
     skip_unavailable: bool = False
+    bridge: bool = False
 
 
 def evaluate(
@@ -81,6 +84,7 @@ def evaluate(
     seed: int = 0,
     max_unreadable: int = 0,
     skip_unavailable: bool = False,
+    bridge: bool = False,
     share: Share = WHOLE,
     engine: str = "local",
     actors: int | None = None,
@@ -95,15 +99,16 @@ def evaluate(
     probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of samples.
     ``limit`` takes the first samples only, or as many ``drawn`` by the digests of their ids, and marks the record.
     ``skip_unavailable`` notes a task whose data or modality is not there, or of whose samples more than
-    ``max_unreadable`` cannot be read, and goes on, as a suite does. With a ``share``, others encode beside this process
-    (see `encode`): it makes its share, then what they have not made yet, and scores. With ``engine`` "ray" up to
-    ``actors`` processes of a Ray cluster encode, each shard within ``shard_limit`` seconds (see docs/scaling.md).
-    Raises IbenchError for bad input, and for too many unreadable samples once all other tasks are scored; what was
-    encoded is kept in any case.
+    ``max_unreadable`` cannot be read, and goes on, as a suite does. ``bridge`` also takes the path of emergent pairs
+    through the modality that binds them, where the data has the samples in it (see docs/emergence.md). With a
+    ``share``, others encode beside this process (see `encode`): it makes its share, then what they have not made yet,
+    and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each shard within
+    ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many unreadable samples
+    once all other tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
     request = Request(
-        encoder, tasks, data_root, store, device, dtype, compile, limit, drawn, protocol, prompts, skip_unavailable
+        encoder, tasks, data_root, store, device, dtype, compile, limit, drawn, protocol, prompts, skip_unavailable, bridge
     )
     with _cluster(engine, actors, shard_limit, share) as cluster:
         settings = _settings(request, batch_size, seed, cluster)
@@ -207,6 +212,34 @@ def check_data(
     spec = task if isinstance(task, TaskSpec) else load_task(task)
     processes = _cores() if workers is None else workers
     return check(spec, _root(task, data_root), processes, decode, progress or Silent())
+
+
+def diagnose(
+    request: Request,
+    temperature: float = TEMPERATURE,
+    *,
+    batch_size: int | None = 64,
+    workers: int | None = 0,
+    progress: Progress | None = None,
+) -> list[Diagnosis]:
+    """How the two modalities of each task lie in the encoder's space; what is not in the store is encoded first.
+
+    ``temperature`` is InfoNCE's. Raises IbenchError for bad input, for a task that pairs no two modalities, and for a
+    sample that cannot be read.
+    """
+    tell = progress or Silent()
+    settings = _settings(request, batch_size, 0)
+    with _store(request) as kept:
+        run = _prepared(request, settings, kept, tell)
+        for cell, _ in run.cells:
+            refuse_unpaired(cell)
+        make = _maker(run, request, settings, kept, _means(run, settings, workers), tell, None)
+        make(run.jobs, WHOLE)
+        if run.texts is not None:
+            kept.note_items(run.texts)
+        held = partial(_held, store=kept, make=lambda job: make([job], WHOLE))
+        embedding_of = _by_text(run, held)
+        return [_diagnosed(run, cell, jobs, held, embedding_of, temperature) for cell, jobs in run.cells]
 
 
 def load_encoder(reference: str | Path, device: str = "auto", dtype: str = "fp32", *, compile: bool = False) -> Encoder:
@@ -343,6 +376,20 @@ def _scored(
     return records, refused
 
 
+def _diagnosed(
+    run: _Run,
+    cell: Cell,
+    jobs: Sequence[Job],
+    held: Callable[[Job], Embeddings],
+    embedding_of: Mapping[str, Vectors],
+    temperature: float,
+) -> Diagnosis:
+    embeddings = {Modality(job.modality): held(job) for job in jobs}
+    _refuse_unreadable(cell, embeddings, 0)
+    card = run.checkpoint.card
+    return diagnosis(cell, embeddings, embedding_of, card.name, emergent(cell.spec, card), temperature)
+
+
 @contextmanager
 def _cluster(
     engine: str, actors: int | None = None, shard_limit: float | None = None, share: Share = WHOLE
@@ -393,15 +440,21 @@ def _checkpoint(encoder: str | Path | Encoder, settings: Settings, cluster: Clus
 def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cell]:
     """The tasks with their data; one that cannot be had is an error, or a note where others go on without it."""
     cells = []
-    read: dict[tuple[str, Path | None], Dataset] = {}  # tasks that differ in prompts only have the same samples
+    kept: dict[tuple[str, Path | None], Dataset] = {}  # tasks that differ in prompts only have the same samples
+
+    def read(spec: TaskSpec, root: Path | None) -> Dataset:
+        copy = spec.reading, root
+        if copy not in kept:
+            kept[copy] = open_dataset(spec, root)
+        return kept[copy]
+
     for task in request.tasks:
         try:
             spec = task if isinstance(task, TaskSpec) else load_task(task)
             _refuse_modality(spec, checkpoint)
-            copy = spec.reading, _root(task, request.data_root)
-            if copy not in read:
-                read[copy] = open_dataset(spec, copy[1])
-            cells.append(bind(spec, read[copy], request.protocol, request.prompts, request.limit, request.drawn))
+            root = _root(task, request.data_root)
+            cell = bind(spec, read(spec, root), request.protocol, request.prompts, request.limit, request.drawn)
+            cells.append(_with_bridge(cell, checkpoint.card, root, read, tell) if request.bridge else cell)
         except IbenchError as error:
             if not request.skip_unavailable:
                 raise
@@ -409,6 +462,20 @@ def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cel
     if not cells:
         raise IbenchError("no task left to run")
     return cells
+
+
+def _with_bridge(
+    cell: Cell, card: Card, root: Path | None, read: Callable[[TaskSpec, Path | None], Dataset], tell: Progress
+) -> Cell:
+    """A task of an emergent pair with its samples in the bridge modality; without them, and a note why, where there
+    are none."""
+    if not emergent(cell.spec, card):
+        return cell
+    try:
+        return bridged(cell, card, root, read)
+    except IbenchError as error:
+        tell.note(f"{cell.spec.name}: no path from {cell.spec.query} to {cell.spec.target}: {error}")
+        return cell
 
 
 def _refuse_modality(spec: TaskSpec, checkpoint: Checkpoint) -> None:

@@ -17,7 +17,8 @@ class Cell:
     """A task bound to its samples, a protocol and the class names' texts.
 
     ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
-    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval.
+    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval. ``bridge`` is a modality that the
+    data set's items have beyond those of the task, for the path through it (`ibench.bridge`).
     """
 
     spec: TaskSpec
@@ -30,10 +31,16 @@ class Cell:
     texts: tuple[tuple[str, ...], ...]
     limited: int | None
     drawn: bool
+    bridge: Modality | None = None
 
     def sample_modalities(self) -> list[Modality]:
         """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
         return [modality for modality in self.dataset.items if modality is not Modality.TEXT]
+
+    @property
+    def own_dataset(self) -> Dataset:
+        """The task's samples without those of the bridge."""
+        return self.dataset if self.bridge is None else self.dataset.without(self.bridge)
 
     def all_texts(self) -> list[str]:
         """Prompts and captions: every text this task needs embedded."""

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from ibench import cli_compare
+from ibench import cli_binding, cli_compare
 from ibench.cli_common import BUG, AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, fail, listed, working
 from ibench.errors import IbenchError
 
 if TYPE_CHECKING:
     from ibench.engine.plan import Share
     from ibench.engine.store import EmbeddingStore
+    from ibench.results import Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +42,8 @@ baseline_app = typer.Typer(help="What later runs are held to: accept a run as th
 app.add_typer(baseline_app, name="baseline")
 app.command()(cli_compare.compare)
 app.command()(cli_compare.check)
+app.command()(cli_binding.emergence)
+app.command()(cli_binding.diagnose)
 baseline_app.command("accept")(cli_compare.accept)
 
 
@@ -63,6 +66,7 @@ def run(
     prompts: Annotated[Optional[str], typer.Option(help="Another prompt set: a name or a YAML file.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
+    bridge: Annotated[bool, typer.Option("--bridge", help="Emergent pairs also through what binds them.")] = False,
     shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
     engine: Annotated[str, typer.Option(help="local, or ray: the processes of a Ray cluster encode.")] = "local",
     actors: Annotated[Optional[int], typer.Option(min=1, help="Processes on Ray; default: GPUs or nodes.")] = None,  # noqa: UP045
@@ -84,6 +88,7 @@ def run(
         "protocol": protocol,
         "prompts": prompts,
         "skip_unavailable": suite is not None,
+        "bridge": bridge,
     }
     how = {"batch_size": batch_size_from(batch_size), "workers": workers}
     if plan:
@@ -115,9 +120,15 @@ def demo(
     from ibench.tasks import suite_tasks
 
     checkpoint = bundled("digits_bind") / "digits_bind_encoder.py"
-    _evaluate(as_json, quiet, encoder=f"{checkpoint}:make_encoder", tasks=list(suite_tasks("demo")), out=out)
+    what = {"encoder": f"{checkpoint}:make_encoder", "tasks": list(suite_tasks("demo")), "bridge": True}
+    records = _evaluate(as_json, quiet, out=out, **what)
     if not as_json:
-        print("Images: scikit-learn's handwritten digits. Speech: synthesised, in voices not heard in training.")
+        from ibench.emergence import emergence
+        from ibench.report.emergence import emergence_lines
+        from ibench.results import Kept
+
+        print("Images: scikit-learn's handwritten digits. Speech: synthesised, in voices not heard in training.\n")
+        print(*emergence_lines(emergence([Kept(record) for record in records])), sep="\n")
 
 
 @app.command()
@@ -431,8 +442,8 @@ def _encode(what: Mapping[str, Any], share: Share, quiet: bool, **how: Any) -> N
         progress.note(f"share {share.index}/{share.of}: {encoded} samples encoded; the command without --shards scores")
 
 
-def _evaluate(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Run tasks and print the table or the records."""
+def _evaluate(as_json: bool, quiet: bool, **options: Any) -> list[Record]:
+    """Run tasks, print the table or the records, and return them."""
     with working(quiet) as progress:
         from ibench.api import evaluate
         from ibench.report.tables import run_table
@@ -441,6 +452,7 @@ def _evaluate(as_json: bool, quiet: bool, **options: Any) -> None:
     print(
         json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
     )
+    return records
 
 
 def _share(shards: str) -> Share:

@@ -22,6 +22,7 @@ from ibench.engine.plan import Job
 from ibench.engine.store import Embeddings
 from ibench.hashing import sha256_lines, sha256_text
 from ibench.kinds import SCORE
+from ibench.kinds.bridge import add_bridge
 from ibench.media import decoder_versions
 from ibench.modalities import Modality
 from ibench.results import EncoderIdentity, Record
@@ -73,13 +74,16 @@ def record_of(
     settings: Settings,
 ) -> tuple[Record, pd.DataFrame]:
     """Score a task from its embeddings: the record (timings to be filled in), and its per-sample rows."""
-    spec = cell.spec
+    spec, bridge = cell.spec, None
     unreadable = {
-        cell.dataset.items[modality][position].id: reason
-        for modality, part in embeddings.items()
-        for position, reason in part.unreadable.items()
+        items[position].id: reason
+        for modality, items in cell.own_dataset.items.items()
+        if modality in embeddings
+        for position, reason in embeddings[modality].unreadable.items()
     }
     scored = SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
+    if cell.bridge is not None:
+        scored, bridge = add_bridge(cell, scored, embeddings, embedding_of, settings.seed)
     record = Record(
         encoder=EncoderIdentity(
             name=card.name,
@@ -101,10 +105,11 @@ def record_of(
         query=spec.query,
         target=spec.target,
         fuse=spec.fuse,
-        emergent=_emergent(spec, card),
+        emergent=emergent(spec, card),
         headline=spec.headline,
         metrics=scored.metrics,
         curves=scored.curves,
+        bridge=bridge,
         ties=scored.ties,
         chance=spec.chance if spec.chance is not None else scored.chance,
         n=scored.metrics[spec.headline].n,
@@ -116,7 +121,7 @@ def record_of(
         drawn=cell.limited is not None and cell.drawn,
         fake=cell.dataset.fake,
         confusions=_confusions(scored.samples) if spec.kind is Kind.CLASSIFICATION else (),
-        dataset_fingerprint=cell.dataset.fingerprint(),
+        dataset_fingerprint=cell.own_dataset.fingerprint(),
         dataset_copy=cell.dataset.copy,
         dataset_licence=spec.dataset.licence,
         views={modality: dict(views) for modality, views in cell.protocol.views.items()},
@@ -133,7 +138,7 @@ def record_of(
     return record, scored.samples
 
 
-def _emergent(spec: TaskSpec, card: Card) -> bool:
+def emergent(spec: TaskSpec, card: Card) -> bool:
     """Whether no part of the query was trained with any part of the target: one trained pair alone may give a fused
     score."""
     return all(card.emergent(one, other) for one in spec.parts(spec.query) for other in spec.parts(spec.target))

@@ -41,13 +41,33 @@ class EncoderIdentity(BaseModel):
         return (self.checkpoint_sha256 or "unhashed")[:8]
 
 
+FIRST_LEG, SHARE = "first_leg_recall@1", "share_of_trained"
+
+
+class Bridge(BaseModel):
+    """The modality m through which an emergent pair (a, b) has a path, where the run was made with its samples.
+
+    The record's metrics then have ``bridge_<headline>``: each sample of a answered by the sample of m nearest to it;
+    ``trained_<headline>``: the samples of m asked themselves; `FIRST_LEG`: the share of a's samples whose nearest in m
+    is of the same sample; and `SHARE`: (direct - chance) / (trained - its chance), absent where the trained pair is not
+    above its chance. ``paired``: the data set has the same samples in both modalities, and the share is over pairs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modality: Modality
+    paired: bool
+    trained_chance: float
+    first_leg_chance: float
+
+
 class Record(BaseModel):
     """One encoder on one task by one protocol: never changed once written, and enough to tell whether two compare.
 
     ``fuse`` is the task's: the modalities that one side is made of, and their weights. ``limited`` is the --limit of
     the run, whose samples were ``drawn`` or are the first, ``fake`` marks generated data: neither is ever ranked.
-    ``confusions`` are the most frequent (gold, prediction, count) of a classification. ``timings`` are seconds by
-    phase.
+    ``confusions`` are the most frequent (gold, prediction, count) of a classification. ``bridge`` says of what the
+    metrics of a path are. ``timings`` are seconds by phase.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -69,6 +89,7 @@ class Record(BaseModel):
     headline: str
     metrics: dict[str, Metric]
     curves: tuple[Curve, ...] = ()
+    bridge: Bridge | None = None
     ties: str
     chance: float
     n: int
@@ -98,6 +119,12 @@ class Record(BaseModel):
     def score(self) -> Metric:
         """The headline metric."""
         return self.metrics[self.headline]
+
+    @property
+    def own_metrics(self) -> dict[str, Metric]:
+        """The metrics without those of a path through a bridge."""
+        through = (f"bridge_{self.headline}", f"trained_{self.headline}", FIRST_LEG, SHARE)
+        return {name: metric for name, metric in self.metrics.items() if name not in through}
 
     @property
     def unranked(self) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ibench.datasets.base import FAKE_MARKER, Dataset, Item
 from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import Modality
 from ibench.resources import bundled
 from ibench.tasks import Kind, TaskSpec
 
-__all__ = ["Dataset", "Item", "find_copy", "labels_of", "open_dataset", "refuse_unknown_reader"]
+__all__ = ["Dataset", "Item", "find_copy", "labels_of", "open_dataset", "paired_modalities", "refuse_unknown_reader"]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
@@ -50,6 +51,18 @@ def find_copy(spec: TaskSpec, data_root: Path | None) -> str:
     raise IbenchError(f"{spec.name}: no data root; give --data-root DIR or set IBENCH_DATA. {_where_to_get(spec)}")
 
 
+def paired_modalities(spec: TaskSpec, data_root: Path | None) -> tuple[Modality, ...]:
+    """In which modalities other than text the copy that `open_dataset` would read can give a task's samples.
+
+    A task with another of them as its query (or as its target, where the query is text) reads the same samples in it.
+    Raises IbenchError as `find_copy` does.
+    """
+    hub = spec.dataset.hub if find_copy(spec, data_root) == "hub copy" else None
+    paired = () if hub is not None else _reader(spec).paired
+    columns = spec.dataset.columns if hub is None else hub.columns
+    return tuple(one for one in Modality if one is not Modality.TEXT and (one in paired or one.value in columns))
+
+
 def labels_of(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
     """The task's labels, else the data's own, else those that occur, with their names.
 
@@ -81,22 +94,24 @@ def refuse_unknown_reader(spec: TaskSpec) -> None:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A reader module: its ``read(spec, place)``; what tells its folder; the bundled data it reads.
+    """A reader module: its ``read(spec, place)``; what tells its folder; the bundled data it reads; what it pairs.
 
     A module's ``MARKER`` is a file or folder in that folder, or, of a data set distributed in several layouts, one of
-    each: any of them will do.
+    each: any of them will do. ``PAIRED`` are the modalities, text aside, in which its samples are.
     """
 
     read: Callable[[TaskSpec, Path], Dataset]
     markers: tuple[str, ...]
     bundled: str
+    paired: tuple[Modality, ...]
 
 
 def _reader(spec: TaskSpec) -> _Reader:
     refuse_unknown_reader(spec)
     module = import_module(f"ibench.datasets.{spec.dataset.reader}")
     marker = getattr(module, "MARKER", "")
-    return _Reader(module.read, (marker,) if isinstance(marker, str) else marker, getattr(module, "BUNDLED", ""))
+    markers = (marker,) if isinstance(marker, str) else marker
+    return _Reader(module.read, markers, getattr(module, "BUNDLED", ""), getattr(module, "PAIRED", ()))
 
 
 def _read(spec: TaskSpec, reader: _Reader, place: Path) -> Dataset:

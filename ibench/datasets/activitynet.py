@@ -11,9 +11,11 @@ from ibench.datasets._metadata import json_of
 from ibench.datasets._videos import Clip, captioned
 from ibench.datasets.base import Dataset
 from ibench.errors import IbenchError
+from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
 MARKER = "val_1.json"
+PAIRED = (Modality.AUDIO, Modality.VIDEO)
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:

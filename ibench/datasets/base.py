@@ -67,6 +67,14 @@ class Dataset:
         ]
         return sha256_lines(lines)
 
+    def beside(self, modality: Modality, items: Sequence[Item]) -> Dataset:
+        """With items of another modality beside its own."""
+        return replace(self, items={**self.items, modality: items}, _digests=dict(self._digests))
+
+    def without(self, modality: Modality) -> Dataset:
+        """The items of the other modalities."""
+        return replace(self, items={one: rows for one, rows in self.items.items() if one is not modality})
+
     def limited(self, limit: int, drawn: bool = False) -> Dataset:
         """The first ``limit`` samples of each modality whose groups are still matched by another modality.
 

@@ -12,9 +12,11 @@ from ibench.datasets._metadata import json_of, lines_of
 from ibench.datasets._videos import VIDEO_SUFFIXES, Clip, captioned
 from ibench.datasets.base import Dataset
 from ibench.errors import IbenchError
+from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
 MARKER = "test_data.json"
+PAIRED = (Modality.AUDIO, Modality.VIDEO)
 END = 31.0
 """Seconds: annotators saw 30 s of longer videos, and CLIP4Clip's loader (and so LanguageBind) cuts at 31."""
 

@@ -21,6 +21,7 @@ from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
 BUNDLED = "digits_bind"
+PAIRED = (Modality.IMAGE, Modality.AUDIO)
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TRAINED_ON = 1000
 

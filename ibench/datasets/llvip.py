@@ -22,6 +22,7 @@ from ibench.modalities import Modality
 from ibench.tasks import Kind, TaskSpec
 
 MARKER = "infrared/test"
+PAIRED = (Modality.THERMAL, Modality.IMAGE)
 PERSON, BACKGROUND = "person", "background"
 MAX_XML_BYTES = 2**20
 TRIES = 100

@@ -15,6 +15,7 @@ from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
 MARKER = "MSRVTT_JSFUSION_test.csv"
+PAIRED = (Modality.AUDIO, Modality.VIDEO)
 SOUND_LIST = "MSRVTT_AUDIO_test.csv"
 
 

@@ -129,6 +129,7 @@ _LAYOUTS = {
     "data/val/bookstore": _languagebind,
 }
 MARKER = tuple(_LAYOUTS)
+PAIRED = (Modality.DEPTH, Modality.IMAGE)
 
 
 def _test_numbers(spec: TaskSpec, root: Path) -> list[int]:

@@ -13,9 +13,11 @@ from ibench.datasets._matlab import v5_list
 from ibench.datasets._rgbd import BASELINES, Frame, dataset, scene_name, sun_rgbd_frame
 from ibench.datasets.base import Dataset, inside
 from ibench.errors import IbenchError, did_you_mean
+from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
 MARKER = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
+PAIRED = (Modality.DEPTH, Modality.IMAGE)
 SCENES = (
     "bathroom", "bedroom", "classroom", "computer_room", "conference_room", "corridor", "dining_area", "dining_room",
     "discussion_area", "furniture_store", "home_office", "kitchen", "lab", "lecture_theatre", "library",

@@ -18,6 +18,7 @@ from ibench.tasks import Kind, TaskSpec
 
 _ALL, _TEST, _CLASSES = "vggsound.csv", "test.csv", "stat.csv"
 MARKER = (_ALL, f"data/{_ALL}", f"data/{_TEST}", _TEST)
+PAIRED = (Modality.AUDIO, Modality.VIDEO)
 _SECONDS = 10
 
 
@@ -30,7 +31,8 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     hint = f"get it from {spec.dataset.source}"
     label_of, classes = _test_clips(root, hint)
     retrieval = spec.kind is Kind.RETRIEVAL
-    suffixes = EXTENSIONS[Modality.VIDEO] | (frozenset() if retrieval else EXTENSIONS[Modality.AUDIO])
+    heard_only = not retrieval and spec.query is Modality.AUDIO
+    suffixes = EXTENSIONS[Modality.VIDEO] | (EXTENSIONS[Modality.AUDIO] if heard_only else frozenset())
     found = find_clips(root, label_of, suffixes)
     items = {
         modality: [

@@ -48,7 +48,7 @@ def _results(records: Sequence[Record]) -> list[EvalResult]:
     return [
         _result(record, name, metric)
         for record in records
-        for name, metric in sorted(record.metrics.items(), key=lambda one: one[0] != record.headline)
+        for name, metric in sorted(record.own_metrics.items(), key=lambda one: one[0] != record.headline)
     ]
 
 

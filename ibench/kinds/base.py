@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from ibench.modalities import Modality
 from ibench.scoring.fusion import shared_rows, weighted_sum
 from ibench.scoring.intervals import Curve, Metric
 from ibench.scoring.similarity import Vectors
+
+Ask: TypeAlias = Callable[[Vectors, Sequence[Item]], tuple[dict[str, Metric], pd.DataFrame]]
+"""A task's question, which samples of any modality can be asked: their vectors and items → metrics and rows."""
 
 
 class Scored(NamedTuple):

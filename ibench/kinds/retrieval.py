@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ibench.cells import Cell
+from ibench.datasets import Item
 from ibench.engine.store import Embeddings
-from ibench.kinds.base import Scored, side
+from ibench.kinds.base import Ask, Scored, side
 from ibench.modalities import Modality
 from ibench.scoring import retrieval as scoring
 from ibench.scoring.intervals import Metric
@@ -23,19 +24,29 @@ def score(
     metrics: dict[str, Metric] = {}
     tables = []
     for prefix, source, target in (("", spec.query, spec.target), ("reverse_", spec.target, spec.query)):
-        (queries, asked), (gallery, offered) = sides[source], sides[target]
-        found, samples = scoring.score(
-            queries,
-            gallery,
-            [item.group for item in asked],
-            [item.group for item in offered],
-            [item.id for item in asked],
-            [item.id for item in offered],
-            [item.cluster for item in asked],
-            seed,
-        )
+        found, samples = asking(*sides[target], seed)(*sides[source])
         metrics |= {prefix + name: metric for name, metric in found.items()}
-        tables.append(samples.assign(direction=f"{source}→{target}", gallery=len(offered)))
+        samples.insert(len(samples.columns) - 1, "direction", f"{source}→{target}")
+        tables.append(samples)
     forward = tables[1 if spec.headline.startswith("reverse_") else 0]
     chance = scoring.chance(spec.headline.removeprefix("reverse_"), forward)
     return Scored(metrics, pd.concat(tables, ignore_index=True), chance, scoring.TIES)
+
+
+def asking(gallery: Vectors, offered: Sequence[Item], seed: int) -> Ask:
+    """Which of these is it? The rows also have the size of the gallery."""
+
+    def ask(queries: Vectors, items: Sequence[Item]) -> tuple[dict[str, Metric], pd.DataFrame]:
+        metrics, samples = scoring.score(
+            queries,
+            gallery,
+            [item.group for item in items],
+            [item.group for item in offered],
+            [item.id for item in items],
+            [item.id for item in offered],
+            [item.cluster for item in items],
+            seed,
+        )
+        return metrics, samples.assign(gallery=len(offered))
+
+    return ask

@@ -16,13 +16,21 @@ from markupsafe import Markup
 from ibench.report.render import finite
 
 
-def page(template: str, *, title: str, scripts: Sequence[str], data: object = None, **context: Any) -> str:
-    """Render a template of ``web/`` with ``page.css``, the named scripts in one, and ``data`` as a block of JSON.
+def page(
+    template: str,
+    *,
+    title: str,
+    scripts: Sequence[str],
+    styles: Sequence[str] = (),
+    data: object = None,
+    **context: Any,
+) -> str:
+    """Render a template of ``web/`` with ``page.css`` and the named styles, the named scripts, and ``data`` as JSON.
 
     Whatever the context holds is escaped. The Content-Security-Policy names this style and this script by their
     digests, so that no other script runs and nothing is fetched, whatever stands in the data.
     """
-    style = _file("page.css")
+    style = "\n".join(_file(name) for name in ("page.css", *styles))
     script = "\n".join(_file(name) for name in scripts)
     policy = "; ".join(
         (
@@ -47,6 +55,13 @@ def page(template: str, *, title: str, scripts: Sequence[str], data: object = No
             **context,
         )
     )
+
+
+def svg(template: str, *, styles: Sequence[str], **context: Any) -> str:
+    """Render a template of ``web/`` as a picture by itself: the colours of ``page.css`` and the named styles inside."""
+    colours, end, _ = _file("page.css").partition("}")  # its first rule
+    style = "\n".join((colours + end, *(_file(name) for name in styles)))
+    return _environment().get_template(template).render(own_style=Markup(style), **context)
 
 
 def island(data: object) -> Markup:
