@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from ibench.datasets import Dataset, labels_of
+from ibench.datasets import Dataset, Item, labels_of
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.prompts import fill, load_prompts
-from ibench.tasks import Kind, Protocol, TaskSpec
+from ibench.scoring.composition import Query, draw
+from ibench.tasks import MATCHING, Protocol, Relevant, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Cell:
     """A task bound to its samples, a protocol and the class names' texts.
 
     ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
-    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval.
+    that class c goes by, ``texts[i]`` the prompts of name i. All empty where samples are searched, not classes.
+    ``queries`` are what a composition draws from a labelled pool.
     """
 
     spec: TaskSpec
@@ -29,6 +32,7 @@ class Cell:
     names_of: tuple[tuple[int, ...], ...]
     texts: tuple[tuple[str, ...], ...]
     limited: int | None
+    queries: tuple[Query, ...] = ()
 
     def sample_modalities(self) -> list[Modality]:
         """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
@@ -41,14 +45,16 @@ class Cell:
 
 
 def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
-    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
+    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list, and for
+    a labelled pool that gives no composed query."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
     limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
     if limited is not None:
-        dataset = dataset.limited(limited)
-    if spec.kind is Kind.RETRIEVAL:
-        return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
+        dataset = dataset.limited(limited, matched=not spec.pooled)
+    if spec.kind in MATCHING:
+        queries = _drawn(spec, dataset) if spec.pooled else ()
+        return Cell(spec, dataset, name, chosen, None, (), (), (), limited, queries)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
@@ -64,6 +70,40 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
         tuple(tuple(fill(templates, one)) for one in names),
         limited,
     )
+
+
+def _drawn(spec: TaskSpec, dataset: Dataset) -> tuple[Query, ...]:
+    """The composed queries of a labelled pool. Raises IbenchError where there is none."""
+    assert spec.relevant is not None
+    modalities = list(spec.sides[0])
+    first, second, gallery = (pool_labels(dataset.items[modality]) for modality in (*modalities, spec.target))
+    own = modalities.index(spec.target) if spec.target in modalities else None
+    queries = draw(spec.relevant, (first, second), gallery, own, spec.draw)
+    if queries:
+        return tuple(queries)
+    held = [
+        f"{len(samples)} {modality} ({sum(len(set(labels)) == 1 for labels in samples.values())} of one label)"
+        for modality, samples in zip(modalities, (first, second), strict=True)
+    ]
+    several = sum(len(set(labels)) > 1 for labels in gallery.values())
+    shared = len({label for labels in first.values() for label in labels} & {*chain.from_iterable(second.values())})
+    raise IbenchError(
+        f"{spec.name}: 'relevant: {spec.relevant}' matches nothing in this pool: {' and '.join(held)} to compose, "
+        f"{shared} labels in both, {len(gallery)} {spec.target} to search, {several} of them of several labels; a part "
+        f"needs samples of one label, and {_NEEDS[spec.relevant]}"
+    )
+
+
+def pool_labels(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """The labels of a pool's items by their ids."""
+    return {item.id: item.labels for item in items}
+
+
+_NEEDS = {
+    Relevant.SAME_LABEL: "the gallery another item of the label that both parts share",
+    Relevant.BOTH: "the gallery an item that holds a label of each part",
+    Relevant.FIRST_NOT_SECOND: "the gallery another item that holds the first part's label without the second's",
+}
 
 
 def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:

@@ -67,8 +67,10 @@ class Dataset:
         ]
         return sha256_lines(lines)
 
-    def limited(self, limit: int) -> Dataset:
-        """The first ``limit`` samples of each modality whose groups are still matched by another modality."""
+    def limited(self, limit: int, matched: bool = True) -> Dataset:
+        """The first ``limit`` samples of each modality; where they are ``matched``, those of the first one's groups."""
+        if not matched:
+            return replace(self, items={one: rows[:limit] for one, rows in self.items.items()}, _digests={})
         first = next(iter(self.items))
         kept = {item.group for item in self.items[first][:limit]}
         items = {
@@ -78,9 +80,9 @@ class Dataset:
         return replace(self, items=items, _digests={})
 
 
-def text_item(id: str, text: str, group: str, cluster: str = "") -> Item:
+def text_item(id: str, text: str, group: str, cluster: str = "", labels: tuple[str, ...] = ()) -> Item:
     """A caption or any other text."""
-    return Item(id, partial(str, text), sha256_text(text), group=group, cluster=cluster)
+    return Item(id, partial(str, text), sha256_text(text), labels=labels, group=group, cluster=cluster)
 
 
 def file_decoder(

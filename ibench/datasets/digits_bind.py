@@ -28,7 +28,7 @@ _TRAINED_ON = 1000
 def read(spec: TaskSpec, root: Path) -> Dataset:
     """The test images and test sounds that the task asks for; two match when they show and say the same digit."""
     items: dict[Modality, list[Item]] = {}
-    for modality in (spec.query, spec.target):
+    for modality in spec.sample_modalities:
         if modality is Modality.IMAGE:
             items[modality] = _images()
         elif modality is Modality.AUDIO:

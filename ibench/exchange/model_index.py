@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ibench.errors import IbenchError
 from ibench.results import Record
 from ibench.scoring.intervals import Metric
-from ibench.tasks import lower_is_better, points
+from ibench.tasks import MATCHING, lower_is_better, points
 
 _ACCURACY = {"top1": "accuracy"}  # the hub's name; the others go by ibench's
 _BY = "ibench"
@@ -83,8 +83,9 @@ def _result(record: Record, name: str, metric: Metric) -> EvalResult:
 
 def _task_type(record: Record) -> str:
     """As the hub names such tasks: zero-shot-image-classification, zero-shot-text-to-audio-retrieval."""
-    side = f"{record.query}-to-{record.target}" if record.kind == "retrieval" else record.query
-    return f"zero-shot-{side}-{record.kind}"
+    if record.kind in MATCHING:
+        return f"zero-shot-{record.query}-to-{record.target}-retrieval"
+    return f"zero-shot-{record.query}-{record.kind}"
 
 
 def _name(records: Sequence[Record]) -> str:
