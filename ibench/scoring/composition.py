@@ -194,7 +194,7 @@ def _gain(samples: pd.DataFrame, clusters: Sequence[str], seed: int) -> Metric:
 def _of_one_label(samples: Labels, seed: int) -> dict[str, list[str]]:
     """The labels in order, each with the ids of the samples that have it alone, as the seed shuffles them.
 
-    By a digest, not a generator: no version of a library, and no sample that comes or goes, puts others elsewhere.
+    By a digest, not a generator: those of numpy may draw otherwise in another version.
     """
     found: dict[str, list[str]] = {}
     for id, labels in samples.items():
