@@ -100,7 +100,6 @@ def pool_labels(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
 
 
 _NEEDS = {
-    Relevant.SAME_LABEL: "the gallery another item of the label that both parts share",
     Relevant.BOTH: "the gallery an item that holds a label of each part",
     Relevant.FIRST_NOT_SECOND: "the gallery another item that holds the first part's label without the second's",
 }

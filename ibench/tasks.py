@@ -62,12 +62,11 @@ def points(metric: str) -> int:
 class Relevant(str, Enum):
     """What of the gallery a composed query should find; A and B are the labels of its two parts.
 
-    ``same_scene``: what belongs to the sample that both parts are of. ``same_label``: what holds A, where B is A.
-    ``both``: what holds A and B. ``first_not_second``: what holds A and not B.
+    ``same_scene``: what belongs to the sample that both parts are of. ``both``: what holds A and B.
+    ``first_not_second``: what holds A and not B.
     """
 
     SAME_SCENE = "same_scene"
-    SAME_LABEL = "same_label"
     BOTH = "both"
     FIRST_NOT_SECOND = "first_not_second"
 

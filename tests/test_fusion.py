@@ -173,7 +173,7 @@ def test_an_encoder_without_a_part_is_told(pairs: Path) -> None:
         ({"fuse": {"video": 0.5, "audio": 0.5}}, "'query' or 'target'"),
         ({"fuse": {"text": 0.5, "image": 0.5}}, "no text"),
         ({"query": "audio"}, "not both"),
-        ({"relevant": None}, "says what is 'relevant': same_scene, same_label, both, first_not_second"),
+        ({"relevant": None}, "says what is 'relevant': same_scene, both, first_not_second"),
         ({"draw": {"each": 3}}, "'draw' is for a labelled pool"),
         ({"kind": "retrieval"}, "for kind composition; a retrieval .* 'relevant: same_scene'"),
         ({"kind": "classification", "query": "image", "target": "text"}, "for kind composition"),

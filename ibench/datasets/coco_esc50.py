@@ -52,9 +52,11 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     """Every picture, labelled with the categories of its objects (crowds count), and the sounds of a category.
 
     The task's ``labels`` map a COCO category to the ESC-50 categories that are its sound; other sounds are left out.
-    Raises IbenchError for an annotation of a picture or category that is not listed, and for a category of the task
-    that either data set has not.
+    Raises IbenchError for a task without them, for an annotation of a picture or category that is not listed, and for a
+    category of the task that either data set has not.
     """
+    if not spec.labels:
+        raise IbenchError(f"{spec.name}: 'labels' say which of ESC-50's categories are the sound of one of COCO's")
     pictures, absent = _pictures(spec, root)
     sounds = esc50.read(spec.model_copy(update={"query": Modality.AUDIO}), root / _SOUNDS)
     sound_of = _sound_of(spec, sounds.labels or {})

@@ -89,7 +89,7 @@ def _of_pool(cell: Cell, sides: Mapping[Modality, Side]) -> Search:
 
 def _about(relevant: Relevant, queries: Sequence[Query]) -> pd.DataFrame:
     """A row per composed query, named after its parts; gold says in words what is relevant."""
-    words = {Relevant.SAME_LABEL: "{0}", Relevant.BOTH: "{0} and {1}", Relevant.FIRST_NOT_SECOND: "{0}, not {1}"}
+    words = {Relevant.BOTH: "{0} and {1}", Relevant.FIRST_NOT_SECOND: "{0}, not {1}"}
     return pd.DataFrame(
         {
             "id": [" + ".join(query.parts) for query in queries],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -45,26 +46,22 @@ def draw(relevant: Relevant, parts: tuple[Labels, Labels], gallery: Labels, own:
     """The queries of a labelled pool, by pairs of labels.
 
     A pair of labels (A, B) joins samples of the first part whose only label is A with samples of the second whose only
-    label is B: A is B for ``same_label``, and is not for the others. Samples go by the digest of seed and id, and every
-    pair of labels begins where the last one with that label ended, so that each sample is asked for about as often as
-    any other; a pair has ``how.each`` queries, or as many as the label with more samples has. ``own`` is the part, 0 or
-    1, whose samples the gallery holds as well. A query that nothing but its own sample would answer is left out.
+    label is B, another. Samples go by the digest of seed and id, and every pair of labels begins where the last one
+    with that label ended, so that each sample is asked for about as often as any other; a pair has ``how.each``
+    queries, or as many as the label with more samples has. ``own`` is the part, 0 or 1, whose samples the gallery holds
+    as well. A query that nothing but its own sample would answer is left out.
     """
     firsts, seconds = (_of_one_label(part, how.seed) for part in parts)
     holding = _holding(gallery)
-    if relevant is Relevant.SAME_LABEL:
-        pairs = [(label, label) for label in firsts if label in seconds]
-    else:
-        pairs = [(one, other) for one in firsts for other in seconds if one != other]
     turn_of = {label: turn * how.each for turn, label in enumerate(sorted({*firsts, *seconds}))}
     queries = []
-    for one, other in pairs:
+    for one, other in product(firsts, seconds):
         wanted = _wanted(relevant, holding, one, other)
         mine, theirs = firsts[one], seconds[other]
         for number in range(min(how.each, max(len(mine), len(theirs)))):
             ids = (mine[(turn_of[other] + number) % len(mine)], theirs[(turn_of[one] + number) % len(theirs)])
             itself = None if own is None else ids[own]
-            if wanted - {itself}:
+            if one != other and wanted - {itself}:
                 queries.append(Query(ids, (one, other), itself))
     return queries
 
@@ -215,6 +212,4 @@ def _holding(gallery: Labels) -> dict[str, set[str]]:
 def _wanted(relevant: Relevant, holding: Mapping[str, set[str]], first: str, second: str) -> set[str]:
     """The ids of the gallery's items that a query of two labels should find."""
     mine, theirs = holding.get(first, set()), holding.get(second, set())
-    if relevant is Relevant.BOTH:
-        return mine & theirs
-    return mine - theirs if relevant is Relevant.FIRST_NOT_SECOND else mine
+    return mine & theirs if relevant is Relevant.BOTH else mine - theirs
