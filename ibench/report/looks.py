@@ -36,13 +36,13 @@ class Look:
 
     query: Shown
     right: bool
-    second: Shown | None = None
-    joined: str = ""
     said: str = ""
     gold: str = ""
     found: Shown | None = None
     wanted: Shown | None = None
     note: str = ""
+    second: Shown | None = None
+    joined: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ def _composed(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -
         return Look(
             samples.shown(record.query, row["first"]),
             bool(row["correct"]),
-            samples.shown(part, row["second"]),
-            joined,
             found=samples.shown(record.target, row["prediction"]),
             wanted=None if row["correct"] else samples.shown(record.target, row["wanted"]),
             note=f"{row['gold']}{off} ({alone})",
+            second=samples.shown(part, row["second"]),
+            joined=joined,
         )
 
     return _by_rank(str(rows["direction"].iloc[0]), rows, most, look)

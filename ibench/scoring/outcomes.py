@@ -26,7 +26,7 @@ def outcome(metric: str, rows: pd.DataFrame) -> Outcome:
     if name in _WITHIN:
         return rows["rank"].to_numpy() <= _WITHIN[name]
     if name in ("first_recall@1", "second_recall@1"):
-        return rows[f"{name.removesuffix('_recall@1')}_rank"].to_numpy() == 1
+        return rows[name.replace("recall@1", "rank")].to_numpy() <= 1
     if name == "gain":
         return composition.gain(rows)
     if name == "mean_per_class_recall":
