@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from ibench.datasets import Dataset, Item, labels_of
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.prompts import fill, load_prompts
-from ibench.scoring.composition import Query, draw
+from ibench.scoring.composition import Labels, Query, draw
 from ibench.tasks import MATCHING, Protocol, Relevant, TaskSpec
 
 
@@ -53,7 +52,7 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
     if limited is not None:
         dataset = dataset.limited(limited, matched=not spec.pooled)
     if spec.kind in MATCHING:
-        queries = _drawn(spec, dataset) if spec.pooled else ()
+        queries = _drawn(spec, dataset, limited) if spec.pooled else ()
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited, queries)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
@@ -72,36 +71,41 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
     )
 
 
-def _drawn(spec: TaskSpec, dataset: Dataset) -> tuple[Query, ...]:
+def _drawn(spec: TaskSpec, dataset: Dataset, limited: int | None) -> tuple[Query, ...]:
     """The composed queries of a labelled pool. Raises IbenchError where there is none."""
     assert spec.relevant is not None
     modalities = list(spec.sides[0])
     first, second, gallery = (pool_labels(dataset.items[modality]) for modality in (*modalities, spec.target))
     own = modalities.index(spec.target) if spec.target in modalities else None
     queries = draw(spec.relevant, (first, second), gallery, own, spec.draw)
-    if queries:
-        return tuple(queries)
-    held = [
-        f"{len(samples)} {modality} ({sum(len(set(labels)) == 1 for labels in samples.values())} of one label)"
-        for modality, samples in zip(modalities, (first, second), strict=True)
-    ]
-    several = sum(len(set(labels)) > 1 for labels in gallery.values())
-    shared = len({label for labels in first.values() for label in labels} & {*chain.from_iterable(second.values())})
-    raise IbenchError(
-        f"{spec.name}: 'relevant: {spec.relevant}' matches nothing in this pool: {' and '.join(held)} to compose, "
-        f"{shared} labels in both, {len(gallery)} {spec.target} to search, {several} of them of several labels; a part "
-        f"needs samples of one label, and {_NEEDS[spec.relevant]}"
-    )
+    if not queries:
+        under = "" if limited is None else f" under --limit {limited}"
+        parts = (f"{modality}, {_single(part)}" for modality, part in zip(modalities, (first, second), strict=True))
+        several = sum(len(set(labels)) > 1 for labels in gallery.values())
+        raise IbenchError(
+            f"{spec.name}: 'relevant: {spec.relevant}' matches nothing in this pool{under}: {'; '.join(parts)}; "
+            f"{len(gallery)} {spec.target} to search, {several} of them of several labels. It takes two parts of "
+            f"different labels, each sample with one alone, and {_NEEDS[spec.relevant]}"
+        )
+    return tuple(queries)
 
 
-def pool_labels(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+def _single(part: Labels) -> str:
+    """What of a part can be composed, in words."""
+    single = [labels[0] for labels in part.values() if len(set(labels)) == 1]
+    kinds = list(dict.fromkeys(single))
+    named = ", ".join(kinds[:3]) + (", …" if len(kinds) > 3 else "")
+    return f"{len(single)} of {len(part)} of one label alone ({named})" if single else f"0 of {len(part)} of one label"
+
+
+def pool_labels(items: Sequence[Item]) -> Labels:
     """The labels of a pool's items by their ids."""
     return {item.id: item.labels for item in items}
 
 
 _NEEDS = {
-    Relevant.BOTH: "the gallery an item that holds a label of each part",
-    Relevant.FIRST_NOT_SECOND: "the gallery another item that holds the first part's label without the second's",
+    Relevant.BOTH: "an item to find that holds both labels",
+    Relevant.FIRST_NOT_SECOND: "another item to find that holds the first label and not the second",
 }
 
 

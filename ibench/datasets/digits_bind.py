@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -51,19 +51,20 @@ def _images() -> list[Item]:
 
 
 def _overlaid_images() -> list[Item]:
+    """Images of one digit and of two in turn, so that the first of them are of either sort."""
     tested = _tested()
+    single = [_image_item(f"digit-{number:04d}", pixels, word) for number, pixels, word in tested[::2]]
     apart: dict[str, list[tuple[int, NDArray[np.uint8]]]] = {word: [] for word in _WORDS}
     for number, pixels, word in tested[1::2]:
         apart[word].append((number, pixels))
-    items = [_image_item(f"digit-{number:04d}", pixels, word) for number, pixels, word in tested[::2]]
-    for one, other in combinations(_WORDS, 2):
-        for turn in range(_OVERLAID):
-            (under, below), (over, above) = (
-                apart[word][(_OVERLAID * _WORDS.index(beside) + turn) % len(apart[word])]
-                for word, beside in ((one, other), (other, one))
-            )
-            items.append(_image_item(f"digit-{under:04d}+{over:04d}", np.maximum(below, above), one, other))
-    return items
+    double = []
+    for turn, (one, other) in product(range(_OVERLAID), combinations(_WORDS, 2)):
+        (first, under), (second, over) = (
+            apart[word][(_OVERLAID * _WORDS.index(beside) + turn) % len(apart[word])]
+            for word, beside in ((one, other), (other, one))
+        )
+        double.append(_image_item(f"digit-{first:04d}+{second:04d}", np.maximum(under, over), one, other))
+    return [item for both in zip_longest(single, double) for item in both if item is not None]
 
 
 def _tested() -> list[tuple[int, NDArray[np.uint8], str]]:
