@@ -153,7 +153,7 @@ def _composed(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -
 
     def look(row: Mapping[str, Any]) -> Look:
         off = "" if row["correct"] else f"; the first match is number {row['rank']} of {row['gallery']}"
-        alone = f"{record.query} alone {row['first_rank']}, {part} alone {row['second_rank']}"
+        alone = f"alone: {record.query} {row['first_rank']}, {part} {row['second_rank']}"
         return Look(
             samples.shown(record.query, row["first"]),
             bool(row["correct"]),
