@@ -217,15 +217,19 @@ def test_modalities_of_a_pool_have_columns_of_their_own(pool: Path) -> None:
         run(spec_of(dataset={**dataset, "columns": {"image": "pictures", "audio": "sound"}}), pool)
 
 
-def test_a_text_may_be_a_part(pool: Path) -> None:
+def test_a_text_may_be_a_part_or_what_is_searched(pool: Path) -> None:
     table = pool / "pool.csv"
     rows = [f"{row}," for row in table.read_text().splitlines()]
     rows[0] += "caption"
     rows += [f",,,{colour},something {colour}" for colour in COLOURS]
+    rows += [',,,"red, blue",red on blue', ',,,"green,red",green and red']
     table.write_text("\n".join(rows))
-    record = run(spec_of(fuse=["image", "text"]), pool)
-    assert record.score.value == 1
-    assert pair(record) == "image+text→image"
+    for spec in (spec_of(fuse=["image", "text"]), spec_of(target="text")):
+        assert run(spec, pool).score.value == 1
+    assert pair(run(spec_of(fuse=["image", "text"]), pool)) == "image+text→image"
+    record = run(spec_of(target="text"), pool)
+    assert record.n == 2 * 2 * 5  # what is green and blue has no text
+    assert record.chance == pytest.approx(1 / 5)
 
 
 # the sweep ------------------------------------------------------------------------------------------------------------

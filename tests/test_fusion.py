@@ -21,6 +21,7 @@ from ibench.errors import IbenchError
 from ibench.modalities import Modality
 from ibench.report.tables import pair
 from ibench.results import Record
+from ibench.scoring import retrieval
 from ibench.scoring.fusion import shared_rows, weighted_sum
 from ibench.tasks import TaskSpec
 
@@ -88,6 +89,44 @@ def test_scores_are_weighted_sums_of_cosines() -> None:
     assert query @ fused.T == pytest.approx(0.95 * query @ one.T + 0.05 * query @ other.T, abs=1e-6)
     assert fused.dtype == np.float32
     assert np.array_equal(weighted_sum([one], [1.0]), one)
+
+
+@pytest.mark.parametrize("headline", ["recall@1", "reverse_mrr", "gain"])
+def test_a_sweep_of_scenes_ends_at_the_parts(pairs: Path, headline: str) -> None:
+    swept = run(spec_of(metrics=[headline]), pairs, sweep=3)
+    (curve,) = swept.curves
+    assert curve.metric == ("recall@1" if headline == "gain" else headline)
+    heard, both, seen = (metric for _, metric in curve.points)
+    assert both == swept.metrics[curve.metric]
+    alone = {"image": seen, "audio": heard}
+    for target, metric in alone.items():
+        assert metric == run(of_one(target=target), pairs).metrics[curve.metric]
+
+
+def test_a_scene_is_scored_as_a_retrieval_of_sums(pairs: Path) -> None:
+    """To the last digit, with intervals: the kind adds the parts, and no more."""
+    encoder = make_oracle("cpu", "fp32")
+    data = open_dataset(spec_of(), pairs)
+    vectors = {
+        modality: np.concatenate(
+            [encoder.encode(modality, encoder.preprocess(modality, {})(item.decode())).numpy() for item in items]
+        ).astype(np.float32)
+        for modality, items in data.items.items()
+    }
+    summed = weighted_sum([vectors[Modality.IMAGE], vectors[Modality.AUDIO]], [0.9, 0.1])
+    texts, scenes = data.items[Modality.TEXT], data.items[Modality.IMAGE]
+    expected, _ = retrieval.score(
+        vectors[Modality.TEXT],
+        summed,
+        [item.group for item in texts],
+        [item.group for item in scenes],
+        [item.id for item in texts],
+        [item.id for item in scenes],
+        [item.cluster for item in texts],
+        seed=0,
+    )
+    found = run(spec_of(fuse={"image": 0.9, "audio": 0.1}), pairs).metrics
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_parts_that_disagree_gain_nothing() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ibench.errors import IbenchError
+from ibench.modalities import pair_name
 from ibench.results import Record
 from ibench.scoring.intervals import Metric
 from ibench.tasks import MATCHING, lower_is_better, points
@@ -70,7 +71,7 @@ def _result(record: Record, name: str, metric: Metric) -> EvalResult:
     how = ", ".join(part for part in (record.protocol, record.arithmetic) if part)
     return EvalResult(
         task_type=_task_type(record),
-        task_name=f"{record.kind}, {record.query} to {record.target}",
+        task_name=f"{record.kind}, {pair_name(record.query, record.target, record.fuse).replace('→', ' to ')}",
         dataset_type=hub["id"] if hub else record.task,
         dataset_name=record.title or record.task,
         dataset_revision=hub["revision"] if hub else None,
