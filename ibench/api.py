@@ -36,7 +36,7 @@ from ibench.report.progress import Silent
 from ibench.resources import store_dir, usual_data_root
 from ibench.results import Kept, Record
 from ibench.scoring.similarity import Vectors
-from ibench.tasks import TaskSpec, load_task
+from ibench.tasks import Kind, TaskSpec, load_task
 
 if TYPE_CHECKING:
     from ibench.engine.ray import Cluster
@@ -85,6 +85,7 @@ def evaluate(
     max_unreadable: int = 0,
     skip_unavailable: bool = False,
     bridge: bool = False,
+    sweep: int | None = None,
     share: Share = WHOLE,
     engine: str = "local",
     actors: int | None = None,
@@ -100,21 +101,22 @@ def evaluate(
     ``limit`` takes the first samples only, or as many ``drawn`` by the digests of their ids, and marks the record.
     ``skip_unavailable`` notes a task whose data or modality is not there, or of whose samples more than
     ``max_unreadable`` cannot be read, and goes on, as a suite does. ``bridge`` also takes the path of emergent pairs
-    through the modality that binds them, where the data has the samples in it (see docs/emergence.md). With a
-    ``share``, others encode beside this process (see `encode`): it makes its share, then what they have not made yet,
-    and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each shard within
-    ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many unreadable samples
-    once all other tasks are scored; what was encoded is kept in any case.
+    through the modality that binds them, where the data has the samples in it (see docs/emergence.md). ``sweep`` adds a
+    curve to the records of compositions: the headline at so many weights of the first part from 0 to 1, from the same
+    embeddings. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what they
+    have not made yet, and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each shard
+    within ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many unreadable
+    samples once all other tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
-    request = Request(
-        encoder, tasks, data_root, store, device, dtype, compile, limit, drawn, protocol, prompts, skip_unavailable, bridge
-    )
+    what = (encoder, tasks, data_root, store, device, dtype, compile, limit, drawn, protocol, prompts)
+    request = Request(*what, skip_unavailable=skip_unavailable, bridge=bridge)
     with _cluster(engine, actors, shard_limit, share) as cluster:
-        settings = _settings(request, batch_size, seed, cluster)
+        settings = replace(_settings(request, batch_size, seed, cluster), sweep=sweep)
         started = time.monotonic()
         with _store(request) as kept:
             run = _prepared(request, settings, kept, tell, cluster)
+            _refuse_sweep(run, sweep)
             read = time.monotonic()
             means = _means(run, settings, workers)
             make = _maker(run, request, settings, kept, means, tell, cluster)
@@ -284,6 +286,15 @@ def _prepared(
         known = store.rows_of_others(texts)
         texts = text_job(cells, checkpoint.card, settings, known.keys()) if known else texts
     return _Run(checkpoint, [(cell, sample_jobs(cell, checkpoint.card, settings)) for cell in cells], texts, known)
+
+
+def _refuse_sweep(run: _Run, points: int | None) -> None:
+    if points is None:
+        return
+    if points < 2:
+        raise IbenchError(f"a sweep of {points} weights: at least 2, both parts alone")
+    if all(cell.spec.kind is not Kind.COMPOSITION for cell, _ in run.cells):
+        raise IbenchError("--sweep varies the weights of a composition, and none of these tasks is one")
 
 
 def _means(run: _Run, settings: Settings, workers: int | None) -> Means:

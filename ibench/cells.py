@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ibench.datasets import Dataset, labels_of
+from ibench.datasets import Dataset, Item, labels_of
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.prompts import fill, load_prompts
-from ibench.tasks import Kind, Protocol, TaskSpec
+from ibench.scoring.composition import Labels, Query, draw
+from ibench.tasks import MATCHING, Protocol, Relevant, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,9 @@ class Cell:
     """A task bound to its samples, a protocol and the class names' texts.
 
     ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
-    that class c goes by, ``texts[i]`` the prompts of name i. All empty for retrieval. ``bridge`` is a modality that the
-    data set's items have beyond those of the task, for the path through it (`ibench.bridge`).
+    that class c goes by, ``texts[i]`` the prompts of name i. All empty where samples are searched, not classes.
+    ``queries`` are what a composition draws from a labelled pool. ``bridge`` is a
+    modality that the data set's items have beyond those of the task, for the path through it (`ibench.bridge`).
     """
 
     spec: TaskSpec
@@ -32,6 +34,7 @@ class Cell:
     limited: int | None
     drawn: bool
     bridge: Modality | None = None
+    queries: tuple[Query, ...] = ()
 
     def sample_modalities(self) -> list[Modality]:
         """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
@@ -56,14 +59,16 @@ def bind(
     limit: int | None,
     drawn: bool = False,
 ) -> Cell:
-    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
+    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list, and for
+    a labelled pool that gives no composed query."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
     limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
     if limited is not None:
-        dataset = dataset.limited(limited, drawn)
-    if spec.kind is Kind.RETRIEVAL:
-        return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn)
+        dataset = dataset.limited(limited, drawn, matched=not spec.pooled)
+    if spec.kind in MATCHING:
+        queries = _composed(spec, dataset, limited) if spec.pooled else ()
+        return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn, queries=queries)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
@@ -80,6 +85,44 @@ def bind(
         limited,
         drawn,
     )
+
+
+def _composed(spec: TaskSpec, dataset: Dataset, limited: int | None) -> tuple[Query, ...]:
+    """The composed queries of a labelled pool. Raises IbenchError where there is none."""
+    assert spec.relevant is not None
+    modalities = list(spec.sides[0])
+    first, second, gallery = (pool_labels(dataset.items[modality]) for modality in (*modalities, spec.target))
+    own = modalities.index(spec.target) if spec.target in modalities else None
+    queries = draw(spec.relevant, (first, second), gallery, own, spec.draw)
+    if not queries:
+        under = "" if limited is None else f" under --limit {limited}"
+        parts = (f"{modality}, {_single(part)}" for modality, part in zip(modalities, (first, second), strict=True))
+        several = sum(len(set(labels)) > 1 for labels in gallery.values())
+        raise IbenchError(
+            f"{spec.name}: 'relevant: {spec.relevant}' matches nothing in this pool{under}: {'; '.join(parts)}; "
+            f"{len(gallery)} {spec.target} to search, {several} of them of several labels. It takes two parts of "
+            f"different labels, each sample with one alone, and {_NEEDS[spec.relevant]}"
+        )
+    return tuple(queries)
+
+
+def _single(part: Labels) -> str:
+    """What of a part can be composed, in words."""
+    single = [labels[0] for labels in part.values() if len(set(labels)) == 1]
+    kinds = list(dict.fromkeys(single))
+    named = ", ".join(kinds[:3]) + (", …" if len(kinds) > 3 else "")
+    return f"{len(single)} of {len(part)} of one label alone ({named})" if single else f"0 of {len(part)} of one label"
+
+
+def pool_labels(items: Sequence[Item]) -> Labels:
+    """The labels of a pool's items by their ids."""
+    return {item.id: item.labels for item in items}
+
+
+_NEEDS = {
+    Relevant.BOTH: "an item to find that holds both labels",
+    Relevant.FIRST_NOT_SECOND: "another item to find that holds the first label and not the second",
+}
 
 
 def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:

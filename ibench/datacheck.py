@@ -15,7 +15,7 @@ from ibench.engine.encode import Progress
 from ibench.engine.local import DecodePool, Piece, Unreadable
 from ibench.errors import IbenchError
 from ibench.modalities import Modality, RawSample, Video
-from ibench.tasks import Kind, TaskSpec
+from ibench.tasks import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class DataReport:
 
     def expected(self, modality: Modality) -> int | None:
         """How many items of a modality the publisher's copy has, where the task says so."""
-        reverse = self.spec.kind is Kind.RETRIEVAL and self.spec.headline.startswith("reverse_")
+        if self.spec.pooled:  # its count is of the queries, which are drawn
+            return None
+        reverse = self.spec.headline.startswith("reverse_")
         return self.spec.dataset.count if modality is (self.spec.target if reverse else self.spec.query) else None
 
 

@@ -21,7 +21,7 @@ from ibench.engine.encode import POOLING
 from ibench.engine.plan import Job
 from ibench.engine.store import Embeddings
 from ibench.hashing import sha256_lines, sha256_text
-from ibench.kinds import SCORE
+from ibench.kinds import SCORE, composition
 from ibench.kinds.bridge import add_bridge
 from ibench.media import decoder_versions
 from ibench.modalities import Modality
@@ -32,13 +32,14 @@ from ibench.tasks import Kind, TaskSpec
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run was made, as it stands in the record."""
+    """How a run was made, as it stands in the record. ``sweep`` is how many weights a composition is scored at."""
 
     device: str
     dtype: str
     batch_size: int | Mapping[Modality, int]
     seed: int
     compiled: bool = False
+    sweep: int | None = None
 
 
 def sample_jobs(cell: Cell, card: Card, settings: Settings) -> list[Job]:
@@ -84,6 +85,9 @@ def record_of(
     scored = SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
     if cell.bridge is not None:
         scored, bridge = add_bridge(cell, scored, embeddings, embedding_of, settings.seed)
+    if settings.sweep is not None and spec.kind is Kind.COMPOSITION:
+        swept = composition.sweep(cell, embeddings, embedding_of, settings.seed, settings.sweep)
+        scored = scored._replace(curves=(*scored.curves, swept))
     record = Record(
         encoder=EncoderIdentity(
             name=card.name,
@@ -139,9 +143,10 @@ def record_of(
 
 
 def emergent(spec: TaskSpec, card: Card) -> bool:
-    """Whether no part of the query was trained with any part of the target: one trained pair alone may give a fused
-    score."""
-    return all(card.emergent(one, other) for one in spec.parts(spec.query) for other in spec.parts(spec.target))
+    """Whether no part of the query was trained with any part of the target: one trained pair alone may give a composed
+    score, and a modality is trained with itself."""
+    query, target = spec.sides
+    return all(one is not other and card.emergent(one, other) for one in query for other in target)
 
 
 def _sample_job(cell: Cell, modality: Modality, card: Card, settings: Settings) -> Job:

@@ -41,9 +41,12 @@ class Modality(str, Enum):
 
 
 def pair_name(query: Modality, target: Modality, fuse: Collection[Modality] = ()) -> str:
-    """A pair as tables show it: ``text→video``, or ``text→video+audio`` for a side fused of several modalities."""
-    fused = "+".join(fuse)
-    return "→".join(fused if side in fuse else side for side in (query, target))
+    """A pair as tables show it: ``text→video``, or ``text→video+audio`` where a side is composed of ``fuse``, the query
+    if it is among them."""
+    composed = "+".join(fuse)
+    if query in fuse:
+        return f"{composed}→{target}"
+    return f"{query}→{composed if target in fuse else target}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
@@ -25,19 +26,25 @@ class Kind(str, Enum):
     CLASSIFICATION = "classification"
     MULTILABEL = "multilabel"
     RETRIEVAL = "retrieval"
+    COMPOSITION = "composition"
 
     def __str__(self) -> str:
         return self.value
 
 
+MATCHING = (Kind.RETRIEVAL, Kind.COMPOSITION)
+"""The kinds that search a gallery for samples, not for classes that prompts name."""
+
+FOUND = ("recall@1", "recall@5", "recall@10", "mrr", "median_rank")
+"""What is measured of one direction of a search."""
+
+_BESIDE = ("first_recall@1", "second_recall@1", "gain")
+
 METRICS: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLASSIFICATION: ("top1", "top5", "mean_per_class_recall"),
     Kind.MULTILABEL: ("mAP",),
-    Kind.RETRIEVAL: tuple(
-        f"{direction}{name}"
-        for direction in ("", "reverse_")
-        for name in ("recall@1", "recall@5", "recall@10", "mrr", "median_rank")
-    ),
+    Kind.RETRIEVAL: tuple(f"{direction}{name}" for direction in ("", "reverse_") for name in FOUND),
+    Kind.COMPOSITION: tuple(f"{direction}{name}" for direction in ("", "reverse_") for name in (*FOUND, *_BESIDE)),
 }
 """The metrics each kind computes, the usual headline first. ``reverse_`` is target → query."""
 
@@ -50,6 +57,21 @@ def lower_is_better(metric: str) -> bool:
 def points(metric: str) -> int:
     """What a score is multiplied with to be told: shares are told in points, ranks in places."""
     return 1 if lower_is_better(metric) else 100
+
+
+class Relevant(str, Enum):
+    """What of the gallery a composed query should find; A and B are the labels of its two parts.
+
+    ``same_scene``: what belongs to the sample that both parts are of. ``both``: what holds A and B.
+    ``first_not_second``: what holds A and not B.
+    """
+
+    SAME_SCENE = "same_scene"
+    BOTH = "both"
+    FIRST_NOT_SECOND = "first_not_second"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class _Strict(BaseModel):
@@ -98,6 +120,13 @@ class DatasetSpec(_Strict):
         return path
 
 
+class Draw(_Strict):
+    """Which samples of a labelled pool become composed queries: at most ``each`` for a pair of labels, by ``seed``."""
+
+    each: int = Field(default=10, gt=0)
+    seed: int = 0
+
+
 class Protocol(_Strict):
     """One way the task is run: prompts, how class names are written, how samples are cut into views.
 
@@ -123,9 +152,10 @@ class TaskSpec(_Strict):
     The first protocol and the first metric are the defaults. ``labels`` lists the label ids of the data in order,
     or maps each to the name (or names, of which the best counts) it goes by in prompts; without it the data's own
     metadata gives the names, or, label by label in the data's order, the list ``names_from_open_clip`` of
-    ``open_clip.zero_shot_metadata``. ``fuse`` makes a side of a retrieval of several modalities of the same sample,
-    such as ``{video: 0.95, audio: 0.05}``: its scores are the weighted sum of the cosines of each. A change that can
-    move a score raises ``version``.
+    ``open_clip.zero_shot_metadata``. ``fuse`` are the parts of a composition with their weights, such as
+    ``{video: 0.95, audio: 0.05}``: its scores are the weighted sum of the cosines of each. ``relevant`` says what a
+    composed query should find, and ``draw`` how many of them a labelled pool gives. A change that can move a score
+    raises ``version``.
     """
 
     name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -135,6 +165,8 @@ class TaskSpec(_Strict):
     query: Modality
     target: Modality
     fuse: dict[Modality, float] = Field(default_factory=dict)
+    relevant: Relevant | None = None
+    draw: Draw = Draw()
     dataset: DatasetSpec
     labels: dict[str, tuple[str, ...]] | None = None
     names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
@@ -143,6 +175,11 @@ class TaskSpec(_Strict):
     chance: float | None = None
     cluster: str | None = None
     _folder: Path = PrivateAttr(default=Path())
+
+    @field_validator("fuse", mode="before")
+    @classmethod
+    def _weighted(cls, fuse: Any) -> Any:
+        return dict.fromkeys(fuse, 1 / len(fuse)) if isinstance(fuse, list) and fuse else fuse
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -166,7 +203,7 @@ class TaskSpec(_Strict):
         if self.kind is Kind.RETRIEVAL:
             if self.query is self.target:
                 raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
-        else:
+        elif self.kind not in MATCHING:
             if self.target is not Modality.TEXT or self.query is Modality.TEXT:
                 raise ValueError(f"{self.kind} is from a modality to text: set 'target: text' and another 'query'")
             for name, protocol in self.protocols.items():
@@ -175,26 +212,68 @@ class TaskSpec(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _fusible(self) -> TaskSpec:
-        if not self.fuse:
+    def _composed(self) -> TaskSpec:
+        if self.kind is not Kind.COMPOSITION:
+            if self.fuse or self.relevant or self.draw != Draw():
+                raise ValueError(
+                    "'fuse', 'relevant' and 'draw' are for kind composition; a retrieval with a side of several "
+                    "modalities is one with 'relevant: same_scene'"
+                )
             return self
-        if self.kind is not Kind.RETRIEVAL:
-            raise ValueError("'fuse' is for retrieval")
-        if len(self.fuse) < 2 or Modality.TEXT in self.fuse or (self.query in self.fuse) == (self.target in self.fuse):
-            raise ValueError("'fuse' names two modalities or more, 'query' or 'target' (not both) among them, no text")
-        if not (min(self.fuse.values()) > 0 and abs(sum(self.fuse.values()) - 1) <= 1e-6):  # so that NaN fails as well
-            raise ValueError("the weights of 'fuse' must be above 0 and sum to 1")
+        if self.relevant is None:
+            raise ValueError(f"a composition says what is 'relevant': {', '.join(Relevant)}")
+        if len(self.fuse) != 2:
+            raise ValueError("a composition has two parts, such as 'fuse: {image: 0.5, audio: 0.5}'")
+        self._refuse_sides()
+        self._refuse_weights()
         return self
 
-    def parts(self, side: Modality) -> dict[Modality, float]:
-        """What ``query`` or ``target`` is made of, modality → weight: itself alone, or what it is fused of, itself
-        first."""
-        return {side: self.fuse[side], **self.fuse} if side in self.fuse else {side: 1.0}
+    def _refuse_sides(self) -> None:
+        """Raises ValueError where query, target and parts do not go together."""
+        if self.pooled:
+            if self.query not in self.fuse:
+                raise ValueError(f"'query' is the modality of the first part, one of {', '.join(self.fuse)}")
+            if any(metric.startswith("reverse_") for metric in self.metrics):
+                raise ValueError(f"'relevant: {self.relevant}' asks in one direction; 'reverse_' is for same_scene")
+            return
+        if Modality.TEXT in self.fuse or (self.query in self.fuse) == (self.target in self.fuse):
+            raise ValueError("of one scene, 'fuse' names 'query' or 'target' (not both) and no text")
+        if self.draw != Draw():
+            raise ValueError("'draw' is for a labelled pool; with same_scene every sample is asked for")
+
+    def _refuse_weights(self) -> None:
+        """Raises ValueError for weights whose sum is no query, or another than the one that is asked for."""
+        first, second = next(side for side in self.sides if len(side) > 1).values()
+        if not (math.isfinite(first) and math.isfinite(second) and first + second > 0):
+            raise ValueError(f"the weights of 'fuse' ({first:g} and {second:g}) must be numbers whose sum is above 0")
+        if self.relevant is Relevant.FIRST_NOT_SECOND:
+            if not second < 0:
+                raise ValueError(
+                    f"first_not_second takes the second part away: give it a weight below 0, not {second:g}, such as "
+                    "'fuse: {image: 1, audio: -0.5}'"
+                )
+        elif first < 0 or second < 0:
+            raise ValueError("a weight below 0 in 'fuse' is for 'relevant: first_not_second'")
+
+    @property
+    def pooled(self) -> bool:
+        """Whether queries are composed of any two samples of a labelled pool, not of the parts of one scene."""
+        return self.relevant is not None and self.relevant is not Relevant.SAME_SCENE
+
+    @property
+    def sides(self) -> tuple[dict[Modality, float], dict[Modality, float]]:
+        """What query and target are made of, modality → weight: itself alone, or the parts of a composition, itself
+        first. Only one side is composed: the query where it is among the parts."""
+        composed_query = self.query in self.fuse
+        return self._parts(self.query, composed_query), self._parts(self.target, not composed_query)
+
+    def _parts(self, side: Modality, composed: bool) -> dict[Modality, float]:
+        return {side: self.fuse[side], **self.fuse} if composed and side in self.fuse else {side: 1.0}
 
     @property
     def reading(self) -> str:
         """All that a reader goes by: tasks where it is equal have the same samples."""
-        read = {"kind", "query", "target", "fuse", "dataset", "labels", "names_from_open_clip", "cluster"}
+        read = {"kind", "query", "target", "fuse", "relevant", "dataset", "labels", "names_from_open_clip", "cluster"}
         return self.model_dump_json(include=read)
 
     @property
@@ -204,9 +283,9 @@ class TaskSpec(_Strict):
 
     @property
     def sample_modalities(self) -> tuple[Modality, ...]:
-        """What a reader gives items of: both sides of a retrieval with all their parts, else the query."""
-        sides = (self.query, self.target) if self.kind is Kind.RETRIEVAL else (self.query,)
-        return tuple(part for side in sides for part in self.parts(side))
+        """What a reader gives items of: both sides with all their parts where samples are searched, else the query."""
+        sides = self.sides if self.kind in MATCHING else self.sides[:1]
+        return tuple(dict.fromkeys(part for side in sides for part in side))
 
     @property
     def folder(self) -> Path:

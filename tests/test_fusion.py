@@ -1,4 +1,4 @@
-"""A side of a retrieval that is made of several modalities."""
+"""A side of a search that is made of two modalities of the same scene."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ibench.errors import IbenchError
 from ibench.modalities import Modality
 from ibench.report.tables import pair
 from ibench.results import Record
+from ibench.scoring import retrieval
 from ibench.scoring.fusion import shared_rows, weighted_sum
 from ibench.tasks import TaskSpec
 
@@ -31,14 +32,20 @@ def spec_of(**more: Any) -> TaskSpec:
     fields = {
         "name": "seen-and-heard",
         "version": 1,
-        "kind": "retrieval",
+        "kind": "composition",
         "query": "text",
         "target": "image",
         "fuse": {"image": 0.5, "audio": 0.5},
+        "relevant": "same_scene",
         "dataset": {"reader": "manifest", "path": "pairs.csv", "columns": {"image": "picture", "audio": "sound"}},
         "protocols": {"ibench": {}},
     }
     return TaskSpec.model_validate({**fields, **more})
+
+
+def of_one(**more: Any) -> TaskSpec:
+    """The same samples by one of their modalities."""
+    return spec_of(kind="retrieval", fuse={}, relevant=None, **more)
 
 
 @pytest.fixture
@@ -61,13 +68,16 @@ def run(spec: TaskSpec, root: Path, **more: Any) -> Record:
 
 def test_what_neither_part_tells_both_tell(pairs: Path) -> None:
     seen, heard, both = (
-        run(spec_of(fuse={}), pairs),
-        run(spec_of(fuse={}, target="audio"), pairs),
+        run(of_one(), pairs),
+        run(of_one(target="audio"), pairs),
         run(spec_of(), pairs),
     )
     assert (seen.score.value, heard.score.value) == (0, 0)  # three alike each: a tie is never a hit
     assert seen.metrics["recall@5"].value == heard.metrics["recall@5"].value == 1
     assert both.metrics["recall@1"].value == both.metrics["reverse_recall@1"].value == 1
+    assert (both.metrics["first_recall@1"].value, both.metrics["second_recall@1"].value) == (0, 0)
+    assert both.metrics["gain"].value == 1
+    assert both.metrics["gain"].low < 1  # nine of nine are no certainty
     assert both.fuse == {"image": 0.5, "audio": 0.5}
     assert pair(both) == "text→image+audio"
 
@@ -79,6 +89,44 @@ def test_scores_are_weighted_sums_of_cosines() -> None:
     assert query @ fused.T == pytest.approx(0.95 * query @ one.T + 0.05 * query @ other.T, abs=1e-6)
     assert fused.dtype == np.float32
     assert np.array_equal(weighted_sum([one], [1.0]), one)
+
+
+@pytest.mark.parametrize("headline", ["recall@1", "reverse_mrr", "gain"])
+def test_a_sweep_of_scenes_ends_at_the_parts(pairs: Path, headline: str) -> None:
+    swept = run(spec_of(metrics=[headline]), pairs, sweep=3)
+    (curve,) = swept.curves
+    assert curve.metric == ("recall@1" if headline == "gain" else headline)
+    heard, both, seen = (metric for _, metric in curve.points)
+    assert both == swept.metrics[curve.metric]
+    alone = {"image": seen, "audio": heard}
+    for target, metric in alone.items():
+        assert metric == run(of_one(target=target), pairs).metrics[curve.metric]
+
+
+def test_a_scene_is_scored_as_a_retrieval_of_sums(pairs: Path) -> None:
+    """To the last digit, with intervals: the kind adds the parts, and no more."""
+    encoder = make_oracle("cpu", "fp32")
+    data = open_dataset(spec_of(), pairs)
+    vectors = {
+        modality: np.concatenate(
+            [encoder.encode(modality, encoder.preprocess(modality, {})(item.decode())).numpy() for item in items]
+        ).astype(np.float32)
+        for modality, items in data.items.items()
+    }
+    summed = weighted_sum([vectors[Modality.IMAGE], vectors[Modality.AUDIO]], [0.9, 0.1])
+    texts, scenes = data.items[Modality.TEXT], data.items[Modality.IMAGE]
+    expected, _ = retrieval.score(
+        vectors[Modality.TEXT],
+        summed,
+        [item.group for item in texts],
+        [item.group for item in scenes],
+        [item.id for item in texts],
+        [item.id for item in scenes],
+        [item.cluster for item in texts],
+        seed=0,
+    )
+    found = run(spec_of(fuse={"image": 0.9, "audio": 0.1}), pairs).metrics
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_parts_that_disagree_gain_nothing() -> None:
@@ -153,26 +201,36 @@ def test_an_encoder_without_a_part_is_told(pairs: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"fuse": {"image": 0.9, "audio": 0.2}}, "sum to 1"),
-        ({"fuse": {"image": 1.0, "audio": 0.0}}, "above 0"),
-        ({"fuse": {"image": 1.5, "audio": -0.5}}, "above 0"),
-        ({"fuse": {"image": float("nan"), "audio": 0.5}}, "sum to 1"),
-        ({"fuse": {"image": 1.0}}, "two modalities or more"),
+        ({"fuse": {"image": 0.0, "audio": 0.0}}, "sum is above 0"),
+        ({"fuse": {"image": 1.5, "audio": -0.5}}, "below 0 in 'fuse' is for 'relevant: first_not_second'"),
+        ({"fuse": {"image": float("nan"), "audio": 0.5}}, "must be numbers"),
+        ({"fuse": {"image": float("inf"), "audio": 0.5}}, "must be numbers"),
+        ({"fuse": {"image": 1.0}}, "has two parts"),
+        ({"fuse": {}}, "has two parts"),
+        ({"fuse": ["image", "image"]}, "has two parts"),
+        ({"fuse": {"image": 0.4, "audio": 0.4, "video": 0.2}}, "has two parts"),
         ({"fuse": {"video": 0.5, "audio": 0.5}}, "'query' or 'target'"),
         ({"fuse": {"text": 0.5, "image": 0.5}}, "no text"),
         ({"query": "audio"}, "not both"),
-        ({"kind": "classification", "query": "image", "target": "text"}, "'fuse' is for retrieval"),
+        ({"relevant": None}, "says what is 'relevant': same_scene, both, first_not_second"),
+        ({"draw": {"each": 3}}, "'draw' is for a labelled pool"),
+        ({"kind": "retrieval"}, "for kind composition; a retrieval .* 'relevant: same_scene'"),
+        ({"kind": "classification", "query": "image", "target": "text"}, "for kind composition"),
     ],
 )
-def test_what_cannot_be_fused_is_refused(change: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_added_is_refused(change: dict[str, Any], told: str) -> None:
     prompts = {"protocols": {"ibench": {"prompts": "lb_sound"}}}
     with pytest.raises(ValidationError, match=told):
         spec_of(**prompts, **change)
 
 
+def test_parts_without_weights_count_half_each() -> None:
+    assert spec_of(fuse=["image", "audio"]) == spec_of()
+
+
 def test_a_change_of_a_weight_is_another_task() -> None:
     weights = [spec_of(fuse={"image": weight, "audio": 1 - weight}) for weight in (0.5, 0.75)]
-    tasks = (spec_of(fuse={}), *weights)
+    tasks = (of_one(), *weights)
     assert len({task.fingerprint(task.protocol(None)[1]) for task in tasks}) == 3
 
 

@@ -75,13 +75,15 @@ class Dataset:
         """The items of the other modalities."""
         return replace(self, items={one: rows for one, rows in self.items.items() if one is not modality})
 
-    def limited(self, limit: int, drawn: bool = False) -> Dataset:
-        """The first ``limit`` samples of each modality whose groups are still matched by another modality.
+    def limited(self, limit: int, drawn: bool = False, matched: bool = True) -> Dataset:
+        """The first ``limit`` samples of each modality; where they are ``matched``, those of the first one's groups.
 
         With ``drawn`` not the first, but those whose ids have the least digests: data sets that list class after class
         give some of most classes then, and every machine the same ones.
         """
         take = _drawn if drawn else _first
+        if not matched:
+            return replace(self, items={one: take(rows, limit) for one, rows in self.items.items()}, _digests={})
         first = next(iter(self.items))
         asked = take(self.items[first], limit)
         kept = {item.group for item in asked}
@@ -102,9 +104,9 @@ def _drawn(items: Sequence[Item], limit: int) -> Sequence[Item]:
     return [items[place] for place in sorted(places)]
 
 
-def text_item(id: str, text: str, group: str, cluster: str = "") -> Item:
+def text_item(id: str, text: str, group: str, cluster: str = "", labels: tuple[str, ...] = ()) -> Item:
     """A caption or any other text."""
-    return Item(id, partial(str, text), sha256_text(text), group=group, cluster=cluster)
+    return Item(id, partial(str, text), sha256_text(text), labels=labels, group=group, cluster=cluster)
 
 
 def file_decoder(

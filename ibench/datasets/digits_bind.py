@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from itertools import combinations, product, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 
 from ibench.datasets import manifest
 from ibench.datasets.base import Dataset, Item
+from ibench.errors import IbenchError
 from ibench.modalities import Modality
 from ibench.tasks import TaskSpec
 
@@ -24,33 +26,63 @@ BUNDLED = "digits_bind"
 PAIRED = (Modality.IMAGE, Modality.AUDIO)
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TRAINED_ON = 1000
+_OVERLAID = 10
+"""Pictures of each pair of digits."""
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:
-    """The test images and test sounds that the task asks for; two match when they show and say the same digit."""
+    """The test images and test sounds that the task asks for; two match when they show and say the same digit.
+
+    With the split ``overlaid`` every second test image is left as it is, and of the others ten pictures of each pair of
+    digits are made, one written over the other.
+    """
+    if spec.dataset.split not in (None, "overlaid"):
+        raise IbenchError(f"{spec.name}: no split '{spec.dataset.split}'; known: overlaid")
     items: dict[Modality, list[Item]] = {}
-    for modality in (spec.query, spec.target):
+    for modality in spec.sample_modalities:
         if modality is Modality.IMAGE:
-            items[modality] = _images()
+            items[modality] = _images() if spec.dataset.split is None else _overlaid_images()
         elif modality is Modality.AUDIO:
             items[modality] = _sounds(spec, root)
     return Dataset(items, labels={word: (word,) for word in _WORDS}, copy="bundled with ibench")
 
 
 def _images() -> list[Item]:
+    return [_image_item(f"digit-{number:04d}", pixels, word) for number, pixels, word in _tested()]
+
+
+def _overlaid_images() -> list[Item]:
+    """Images of one digit and of two in turn, so that the first of them are of either sort."""
+    tested = _tested()
+    single = [_image_item(f"digit-{number:04d}", pixels, word) for number, pixels, word in tested[::2]]
+    apart: dict[str, list[tuple[int, NDArray[np.uint8]]]] = {word: [] for word in _WORDS}
+    for number, pixels, word in tested[1::2]:
+        apart[word].append((number, pixels))
+    double = []
+    for turn, (one, other) in product(range(_OVERLAID), combinations(_WORDS, 2)):
+        (first, under), (second, over) = (
+            apart[word][(_OVERLAID * _WORDS.index(beside) + turn) % len(apart[word])]
+            for word, beside in ((one, other), (other, one))
+        )
+        double.append(_image_item(f"digit-{first:04d}+{second:04d}", np.maximum(under, over), one, other))
+    return [item for both in zip_longest(single, double) for item in both if item is not None]
+
+
+def _tested() -> list[tuple[int, NDArray[np.uint8], str]]:
+    """The test images: number, pixels [8, 8], and the word for what they show."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     return [
-        _image_item(number, np.rint(pixels * (255 / 16)).astype(np.uint8), _WORDS[int(target)])
+        (number, np.rint(pixels * (255 / 16)).astype(np.uint8), _WORDS[int(target)])
         for number, (pixels, target) in enumerate(zip(digits.images, digits.target, strict=True))
         if number >= _TRAINED_ON
     ]
 
 
-def _image_item(number: int, pixels: NDArray[np.uint8], word: str) -> Item:
+def _image_item(id: str, pixels: NDArray[np.uint8], *words: str) -> Item:
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-    return Item(f"digit-{number:04d}", partial(Image.fromarray, pixels), digest, labels=(word,), group=word)
+    return Item(id, partial(Image.fromarray, pixels), digest, labels=words, group=" and ".join(words))
 
 
 def _sounds(spec: TaskSpec, root: Path) -> list[Item]:

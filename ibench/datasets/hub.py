@@ -16,7 +16,7 @@ from ibench.errors import IbenchError, UnreadableSample, did_you_mean
 from ibench.hashing import file_digests, memoised, sha256_json
 from ibench.modalities import Modality, RawSample
 from ibench.prompts import open_clip_list
-from ibench.tasks import HubCopy, Kind, TaskSpec
+from ibench.tasks import MATCHING, HubCopy, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
     table = _open(source)
     modalities = spec.sample_modalities
     wanted = [columns.get(modality, str(modality)) for modality in modalities]
-    for column in [*wanted, *([] if spec.kind is Kind.RETRIEVAL else [columns["label"]])]:
+    for column in [*wanted, *([] if spec.kind in MATCHING and not spec.pooled else [columns["label"]])]:
         if column not in table.column_names:
             raise IbenchError(f"{copy}: no column '{column}'; {did_you_mean(column, table.column_names)}")
     label_names = _numbered(spec, table, columns["label"])

@@ -12,7 +12,7 @@ from typing import Any
 from ibench.datasets.base import Dataset, Item, file_decoder, inside, text_item
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
-from ibench.tasks import Kind, TaskSpec
+from ibench.tasks import MATCHING, Kind, TaskSpec
 
 _DEFAULT_COLUMNS = {"label": "label", "id": "id", "start": "start", "end": "end", "text": "caption"}
 
@@ -22,17 +22,21 @@ def read(spec: TaskSpec, table: Path) -> Dataset:
 
     A modality's column (its name in ``columns``, else ``path``) holds paths relative to the table's folder;
     ``caption`` holds text, one caption or a list. Rows of the same file and time span are one item, so that a clip
-    with five captions may stand in five rows. Optional columns: ``id``, ``start`` and ``end`` in seconds, and the
-    task's cluster key. Raises IbenchError for a table that is empty, cannot be parsed, lacks a column, or names a
-    file outside its folder. Files that do not exist are listed as missing.
+    with five captions may stand in five rows; in a labelled pool, whose modalities are of samples of their own, a row
+    may lack all but one. Optional columns: ``id``, ``start`` and ``end`` in seconds, and the task's cluster key. Raises
+    IbenchError for a table that is empty, cannot be parsed, lacks a column, or names a file outside its folder. Files
+    that do not exist are listed as missing.
     """
     rows = read_rows(table)
     modalities = spec.sample_modalities
+    if spec.pooled:
+        _refuse_shared_column(spec, modalities)
     items: dict[Modality, list[Item]] = {}
     missing: list[str] = []
     for modality in modalities:
         if modality is Modality.TEXT:
-            items[modality] = _captions(spec, table, rows, modalities)
+            texts = _pool_texts(spec, table, rows) if spec.pooled else _captions(spec, table, rows, modalities)
+            items[modality] = texts
         else:
             items[modality], absent = media_items(spec, table, rows, modality)
             missing += absent
@@ -55,8 +59,7 @@ def media_items(
     path_column = columns.get(modality, "path")
     items: dict[str, Item] = {}
     missing: list[str] = []
-    for number, row in enumerate(rows, start=2):
-        where = f"{table}:{number}"
+    for where, row in _with(spec, table, rows, path_column):
         relative = str(_cell(row, path_column, where))
         file = inside(table.parent, relative, where)
         start, end = (_seconds(row, columns[name], where) for name in ("start", "end"))
@@ -66,7 +69,7 @@ def media_items(
         if not file.is_file():
             missing.append(relative)
             continue
-        labelled = spec.kind is not Kind.RETRIEVAL or columns["label"] in row
+        labelled = spec.kind not in MATCHING or spec.pooled or columns["label"] in row
         items[key] = Item(
             id=key,
             decode=file_decoder(modality, file, start, end),
@@ -97,6 +100,46 @@ def _captions(
     return items
 
 
+def _pool_texts(spec: TaskSpec, table: Path, rows: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """The texts of a labelled pool, one a row."""
+    columns = {**_DEFAULT_COLUMNS, **spec.dataset.columns}
+    return [
+        text_item(
+            str(row.get(columns["id"], row[columns["text"]])),
+            str(row[columns["text"]]),
+            group="",
+            cluster=_cluster(spec, row),
+            labels=_labels(spec, row, columns["label"], where),
+        )
+        for where, row in _with(spec, table, rows, columns["text"])
+    ]
+
+
+def _refuse_shared_column(spec: TaskSpec, modalities: Sequence[Modality]) -> None:
+    """Raises IbenchError where two modalities of a pool would be read from one column."""
+    columns = {**_DEFAULT_COLUMNS, **spec.dataset.columns}
+    names = [columns.get(modality, "path") for modality in modalities]
+    if len(set(names)) < len(names):
+        raise IbenchError(
+            f"{spec.name}: the modalities of a pool have columns of their own; name them, such as 'columns: {{"
+            f"{', '.join(f'{modality}: {modality}' for modality in modalities)}}}'"
+        )
+
+
+def _with(
+    spec: TaskSpec, table: Path, rows: Sequence[Mapping[str, Any]], column: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows with their place in the table; in a labelled pool only those that have the column.
+
+    Raises IbenchError where no row has it.
+    """
+    if all(column not in row for row in rows):
+        _cell(rows[0], column, f"{table}:2")
+    for number, row in enumerate(rows, start=2):
+        if column in row or not spec.pooled:
+            yield f"{table}:{number}", row
+
+
 def _group(spec: TaskSpec, row: Mapping[str, Any], columns: Mapping[str, str], key: str) -> str:
     """What makes two items match: the ``group`` column where the task names one, else being the same sample."""
     column = spec.dataset.columns.get("group")
@@ -117,7 +160,8 @@ def _sample_key(row: Mapping[str, Any], columns: Mapping[str, str], relative: st
 
 def _labels(spec: TaskSpec, row: Mapping[str, Any], column: str, where: str) -> tuple[str, ...]:
     value = _cell(row, column, where)
-    separator = spec.dataset.separator or ("," if spec.kind is Kind.MULTILABEL else None)
+    several = spec.kind is Kind.MULTILABEL or spec.pooled
+    separator = spec.dataset.separator or ("," if several else None)
     return tuple(_several(value, separator))
 
 

@@ -14,7 +14,7 @@ from ibench.datasets._youtube import Clip, find_clips
 from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.tasks import Kind, TaskSpec
+from ibench.tasks import TaskSpec
 
 _ALL, _TEST, _CLASSES = "vggsound.csv", "test.csv", "stat.csv"
 MARKER = (_ALL, f"data/{_ALL}", f"data/{_TEST}", _TEST)
@@ -30,9 +30,8 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     """
     hint = f"get it from {spec.dataset.source}"
     label_of, classes = _test_clips(root, hint)
-    retrieval = spec.kind is Kind.RETRIEVAL
-    heard_only = not retrieval and spec.query is Modality.AUDIO
-    suffixes = EXTENSIONS[Modality.VIDEO] | (EXTENSIONS[Modality.AUDIO] if heard_only else frozenset())
+    seen = Modality.VIDEO in spec.sample_modalities
+    suffixes = EXTENSIONS[Modality.VIDEO] | (frozenset() if seen else EXTENSIONS[Modality.AUDIO])
     found = find_clips(root, label_of, suffixes)
     items = {
         modality: [
@@ -47,7 +46,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
             for clip, label in label_of.items()
             if clip in found
         ]
-        for modality in ((spec.query, spec.target) if retrieval else (spec.query,))
+        for modality in spec.sample_modalities
     }
     return Dataset(
         items,

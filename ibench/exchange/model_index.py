@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ibench.errors import IbenchError
+from ibench.modalities import pair_name
 from ibench.results import Record
 from ibench.scoring.intervals import Metric
-from ibench.tasks import lower_is_better, points
+from ibench.tasks import MATCHING, lower_is_better, points
 
 _ACCURACY = {"top1": "accuracy"}  # the hub's name; the others go by ibench's
 _BY = "ibench"
@@ -70,7 +71,7 @@ def _result(record: Record, name: str, metric: Metric) -> EvalResult:
     how = ", ".join(part for part in (record.protocol, record.arithmetic) if part)
     return EvalResult(
         task_type=_task_type(record),
-        task_name=f"{record.kind}, {record.query} to {record.target}",
+        task_name=f"{record.kind}, {pair_name(record.query, record.target, record.fuse).replace('→', ' to ')}",
         dataset_type=hub["id"] if hub else record.task,
         dataset_name=record.title or record.task,
         dataset_revision=hub["revision"] if hub else None,
@@ -83,8 +84,9 @@ def _result(record: Record, name: str, metric: Metric) -> EvalResult:
 
 def _task_type(record: Record) -> str:
     """As the hub names such tasks: zero-shot-image-classification, zero-shot-text-to-audio-retrieval."""
-    side = f"{record.query}-to-{record.target}" if record.kind == "retrieval" else record.query
-    return f"zero-shot-{side}-{record.kind}"
+    if record.kind in MATCHING:
+        return f"zero-shot-{record.query}-to-{record.target}-retrieval"
+    return f"zero-shot-{record.query}-{record.kind}"
 
 
 def _name(records: Sequence[Record]) -> str:

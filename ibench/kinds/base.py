@@ -13,7 +13,6 @@ from ibench.datasets import Item
 from ibench.engine.store import Embeddings
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.scoring.fusion import shared_rows, weighted_sum
 from ibench.scoring.intervals import Curve, Metric
 from ibench.scoring.similarity import Vectors
 
@@ -37,20 +36,11 @@ class Scored(NamedTuple):
 def side(
     cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors]
 ) -> tuple[Vectors, list[Item]]:
-    """The vectors and items of a retrieval's query or target: texts, readable samples, or what is fused of samples."""
-    if modality is Modality.TEXT:
-        texts = list(cell.dataset.items[modality])
-        return np.stack([embedding_of[item.decode()] for item in texts]), texts
-    parts = cell.spec.parts(modality)
-    if len(parts) == 1:
+    """The vectors and items of a modality: texts, or the samples that could be read."""
+    if modality is not Modality.TEXT:
         return readable(cell, modality, embeddings)
-    of_part = {part: readable(cell, part, embeddings) for part in parts}
-    rows = shared_rows([[item.id for item in items] for _, items in of_part.values()])
-    if not rows:
-        raise IbenchError(f"{cell.spec.name}: no sample has {' and '.join(parts)}; the parts of one need the same id")
-    vectors = [vectors[[of[part] for of in rows]] for part, (vectors, _) in enumerate(of_part.values())]
-    items = of_part[modality][1]
-    return weighted_sum(vectors, list(parts.values())), [items[first] for first, *_ in rows]
+    texts = list(cell.dataset.items[modality])
+    return np.stack([embedding_of[item.decode()] for item in texts]), texts
 
 
 def readable(cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]) -> tuple[Vectors, list[Item]]:

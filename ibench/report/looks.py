@@ -16,7 +16,7 @@ from ibench.modalities import Modality
 from ibench.report.classes import positives, scores_of
 from ibench.report.thumbnails import Thumbnail, thumbnail
 from ibench.results import Record
-from ibench.tasks import Kind, TaskSpec
+from ibench.tasks import MATCHING, Kind, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Look:
-    """A query, what was said of it or found for it, and what would have been right."""
+    """A query, what was said of it or found for it, and what would have been right.
+
+    ``second`` is the other part of a composed query, and ``joined`` how it is put to the first.
+    """
 
     query: Shown
     right: bool
@@ -38,6 +41,8 @@ class Look:
     found: Shown | None = None
     wanted: Shown | None = None
     note: str = ""
+    second: Shown | None = None
+    joined: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def _tagged(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> 
 
 
 def _retrieved(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
-    found = []
+    found: list[Looks] = []
     for direction, part in rows.groupby("direction", sort=False):
         query, target = (Modality(record.query), Modality(record.target))
         if not str(direction).startswith(f"{query}→"):
@@ -135,17 +140,47 @@ def _retrieved(record: Record, rows: pd.DataFrame, samples: Samples, most: int) 
                 + ("" if row["correct"] else f"; the first match is number {row['rank']} of {row['gallery']}"),
             )
 
-        wrong = part[~part["correct"]].sort_values(["rank", "score"], ascending=False, kind="stable")
-        right = part[part["correct"]].sort_values("score", ascending=False, kind="stable")
-        found.append(_of(f"{direction}: furthest from right", wrong, most, look))
-        found.append(_of(f"{direction}: found, and the surest", right, most, look))
+        found += _by_rank(str(direction), part, most, look)
     return found
+
+
+def _composed(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    """Two samples as one query; the parts of one scene are shown as a retrieval's."""
+    if "second" not in rows:
+        return _retrieved(record, rows, samples, most)
+    part = next(modality for modality in record.fuse if modality is not record.query)
+    joined = "less" if record.fuse[part] < 0 else "plus"
+
+    def look(row: Mapping[str, Any]) -> Look:
+        off = "" if row["correct"] else f"; the first match is number {row['rank']} of {row['gallery']}"
+        alone = f"alone: {record.query} {row['first_rank']}, {part} {row['second_rank']}"
+        return Look(
+            samples.shown(record.query, row["first"]),
+            bool(row["correct"]),
+            found=samples.shown(record.target, row["prediction"]),
+            wanted=None if row["correct"] else samples.shown(record.target, row["wanted"]),
+            note=f"{row['gold']}{off} ({alone})",
+            second=samples.shown(part, row["second"]),
+            joined=joined,
+        )
+
+    return _by_rank(str(rows["direction"].iloc[0]), rows, most, look)
+
+
+def _by_rank(direction: str, rows: pd.DataFrame, most: int, look: Callable[[Mapping[str, Any]], Look]) -> list[Looks]:
+    wrong = rows[~rows["correct"]].sort_values(["rank", "score"], ascending=False, kind="stable")
+    right = rows[rows["correct"]].sort_values("score", ascending=False, kind="stable")
+    return [
+        _of(f"{direction}: furthest from right", wrong, most, look),
+        _of(f"{direction}: found, and the surest", right, most, look),
+    ]
 
 
 _OF_KIND: Mapping[Kind, Callable[[Record, pd.DataFrame, Samples, int], list[Looks]]] = {
     Kind.CLASSIFICATION: _classified,
     Kind.MULTILABEL: _tagged,
     Kind.RETRIEVAL: _retrieved,
+    Kind.COMPOSITION: _composed,
 }
 
 
@@ -164,7 +199,7 @@ def _thumbnail(item: Item) -> Thumbnail:
 
 def _class_names(spec: TaskSpec | None, cell: Cell | None) -> dict[str, str]:
     """Label → the first class name it goes by, as far as it is known."""
-    if spec is None or spec.kind is Kind.RETRIEVAL:
+    if spec is None or spec.kind in MATCHING:
         return {}
     labels = labels_of(spec, cell.dataset) if cell is not None else (spec.labels or {})
     return {label: names[0] for label, names in labels.items()}

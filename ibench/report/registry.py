@@ -27,7 +27,7 @@ def task_table(specs: Sequence[TaskSpec], suites: Mapping[str, Suite], width: in
         rows += [[spec.name, spec.pair, spec.headline, _number(spec.dataset.count)] for spec in group]
     headers = ["task", "pair", "metric", "n"]
     taken = sum(max(len(row[column]) for row in [headers, *rows]) + 2 for column in range(4))
-    titles = {spec.name: _cut(spec.title, max(width - taken, 20)) for spec in specs}
+    titles = {spec.name: _cut(spec.title, max(width - taken, 16)) for spec in specs}
     lines = tabulate(
         [[*row, titles.get(row[0], "")] for row in rows],
         [*headers, "title"],

@@ -18,7 +18,7 @@ from ibench.report.html import page
 from ibench.report.looks import Looks, Samples, looks
 from ibench.report.tables import count, number, pair
 from ibench.results import Record, load, record_files, samples_of
-from ibench.tasks import Kind, TaskSpec, load_task, task_files
+from ibench.tasks import MATCHING, Kind, TaskSpec, load_task, task_files
 
 Roots = Callable[[TaskSpec], Path | None]
 """Where the data of a task is; None where nobody has said."""
@@ -96,7 +96,7 @@ def _section(file: Path, own: Mapping[str, TaskSpec], roots: Roots, most: int) -
         _prompts(record, spec, cell),
         _bars(kind, rows, samples, record.seed),
         matrix(rows, samples.classes) if kind is Kind.CLASSIFICATION else None,
-        curves(rows) if kind is Kind.RETRIEVAL else (),
+        curves(rows) if kind in MATCHING else (),
         looks(record, rows, samples, most),
         samples.name,
         why,

@@ -13,7 +13,7 @@ from ibench.modalities import pair_name
 from ibench.results import Published, Record, references
 from ibench.scoring.intervals import Metric
 from ibench.scoring.paired import ALPHA
-from ibench.tasks import Kind, points
+from ibench.tasks import MATCHING, points
 
 if TYPE_CHECKING:  # tables of records need no torch
     from ibench.datacheck import DataReport
@@ -95,7 +95,7 @@ def data_table(report: DataReport) -> str:
         for modality, items in dataset.items.items()
     ]
     lines += ["", tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 3))]
-    if spec.kind is not Kind.RETRIEVAL:
+    if spec.kind not in MATCHING:
         occurring = {label for item in dataset.items[spec.query] for label in item.labels}
         expected = f"; the publisher's copy has {spec.dataset.classes}" if spec.dataset.classes else ""
         lines.append(f"{len(occurring)} classes occur, of {len(spec.labels or dataset.labels or occurring)}{expected}")

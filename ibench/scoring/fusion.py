@@ -13,15 +13,15 @@ from ibench.scoring.similarity import Vectors
 def weighted_sum(parts: Sequence[Vectors], weights: Sequence[float]) -> Vectors:
     """The sum over the parts of weight × unit vectors [n, dim], float32 [n, dim], not made unit length again.
 
-    The product of a query with it is therefore the weighted sum of the query's cosines with each part: scores are
-    combined, not directions. That is the linear combination of ImageBind's text → video and audio retrieval (arXiv
-    2305.05665, Appendix D); made unit again, samples whose parts disagree would gain. Raises IbenchError for parts of
-    different sizes.
+    The product with a unit vector is therefore the weighted sum of its cosines with each part: scores are combined,
+    not directions. That is the linear combination of ImageBind's text → video and audio retrieval (arXiv 2305.05665,
+    Appendix D), and of its image + audio → image (Appendix B.4, 0.5 each); in a gallery made unit again, samples whose
+    parts disagree would gain. Raises IbenchError for parts of different sizes.
     """
     sizes = [vectors.shape[1] for vectors in parts]
     if len(set(sizes)) > 1:
         raise IbenchError(
-            f"the encoder gives vectors of {' and '.join(map(str, sizes))} numbers for what is to be fused; a "
+            f"the encoder gives vectors of {' and '.join(map(str, sizes))} numbers for what is to be added; a "
             "joint-embedding encoder gives the same for all modalities"
         )
     fused = np.zeros_like(parts[0])

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ibench.errors import IbenchError
-from ibench.scoring import classification, retrieval
+from ibench.scoring import classification, composition, retrieval
 from ibench.scoring.intervals import weighted_median
 from ibench.scoring.multilabel import RankedScores
 from ibench.scoring.paired import Outcome
@@ -20,11 +20,15 @@ _WITHIN = {"top1": 1, "top5": 5, "recall@1": 1, "recall@5": 5, "recall@10": 10}
 def outcome(metric: str, rows: pd.DataFrame) -> Outcome:
     """What ``metric`` is made of on these rows: hits, or a function of the samples' weights.
 
-    ``rows`` are those of one direction of a retrieval. Raises IbenchError where they do not hold it.
+    ``rows`` are those of one direction of a search. Raises IbenchError where they do not hold it.
     """
     name = metric.removeprefix("reverse_")
     if name in _WITHIN:
         return rows["rank"].to_numpy() <= _WITHIN[name]
+    if name in ("first_recall@1", "second_recall@1"):
+        return rows[name.replace("recall@1", "rank")].to_numpy() <= 1
+    if name == "gain":
+        return composition.gain(rows)
     if name == "mean_per_class_recall":
         return classification.mean_recall(rows["correct"].to_numpy(), pd.factorize(rows["gold"])[0])
     if name == "mrr":
@@ -37,7 +41,7 @@ def outcome(metric: str, rows: pd.DataFrame) -> Outcome:
 
 
 def asked(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that ``metric`` is of: of a retrieval those of its direction, the first or the reverse; else all."""
+    """The rows that ``metric`` is of: of a search those of its direction, the first or the reverse; else all."""
     if "direction" not in rows:
         return rows
     directions = list(dict.fromkeys(rows["direction"]))

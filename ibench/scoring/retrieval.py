@@ -4,6 +4,7 @@ item."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from ibench.scoring.intervals import Metric, bootstrap, median, proportion
 from ibench.scoring.similarity import Vectors, similarity_rows
+from ibench.tasks import FOUND
 
 TIES = "pessimistic: an irrelevant item of equal score ranks first"
-_AT = (1, 5, 10)
 
 
 def score(
@@ -32,29 +33,34 @@ def score(
     A gallery item is relevant to a query of the same group; a query counts as found within k when any relevant item
     is. Exact: ranks are counted over the whole gallery, in chunks. Queries that have no relevant item are left out.
     """
-    codes, _ = pd.factorize(pd.Series([*query_groups, *gallery_groups], dtype=object))
-    query_codes, gallery_codes = codes[: len(queries)], codes[len(queries) :]
-    relevant = np.bincount(gallery_codes, minlength=codes.max() + 1)[query_codes]
-    asked = np.flatnonzero(relevant > 0).tolist()
-    rank, first, best = _ranks(queries[asked], gallery, query_codes[asked], gallery_codes)
+    relevance = of_groups(query_groups, gallery_groups)
+    asked = np.flatnonzero(relevance.counts > 0).tolist()
+    relevance = relevance.of(asked)
+    found = ranking(queries[asked], gallery, relevance)
     samples = pd.DataFrame(
         {
             "id": [query_ids[row] for row in asked],
             "gold": [query_groups[row] for row in asked],
-            "prediction": [gallery_ids[item] for item in first.tolist()],
-            "score": best,
-            "rank": rank,
-            "correct": rank == 1,
-            "relevant": relevant[asked],
+            "prediction": [gallery_ids[item] for item in found.first.tolist()],
+            "score": found.score,
+            "rank": found.rank,
+            "correct": found.rank == 1,
+            "relevant": relevance.counts,
             "cluster": [clusters[row] for row in asked],
         }
     )
     own = list(samples["cluster"])
-    metrics = {f"recall@{k}": proportion(rank <= k, own, seed) for k in _AT}
-    ranks, kind = np.unique(rank, return_inverse=True)
-    metrics["mrr"] = bootstrap(mean_reciprocal(ranks), own, seed, kinds=kind)
-    metrics["median_rank"] = median(rank, own, seed, (1, len(gallery)))
-    return metrics, samples
+    return {name: measure(name, found.rank, len(gallery), own, seed) for name in FOUND}, samples
+
+
+def measure(name: str, rank: NDArray[np.int64], size: int, clusters: Sequence[str], seed: int) -> Metric:
+    """One of `tasks.FOUND` from the ranks of the first relevant items in a gallery of ``size``."""
+    if name == "median_rank":
+        return median(rank, clusters, seed, (1, size))
+    if name == "mrr":
+        ranks, kind = np.unique(rank, return_inverse=True)
+        return bootstrap(mean_reciprocal(ranks), clusters, seed, kinds=kind)
+    return proportion(rank <= int(name.removeprefix("recall@")), clusters, seed)
 
 
 def chance(metric: str, samples: pd.DataFrame) -> float:
@@ -85,30 +91,77 @@ def _expected_reciprocal(relevant: float, size: float) -> float:
     return float(np.sum(first_here / rank))
 
 
-def _ranks(
-    queries: Vectors, gallery: Vectors, query_codes: NDArray[np.intp], gallery_codes: NDArray[np.intp]
-) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float32]]:
-    """Per query: rank of its best relevant item, the first item of the ranking, and that item's score."""
+@dataclass(frozen=True)
+class Relevance:
+    """Which gallery items are relevant to each query: query i has ``members[begin[i]:end[i]]``, ascending."""
+
+    members: NDArray[np.intp]
+    begin: NDArray[np.intp]
+    end: NDArray[np.intp]
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """How many items are relevant to each query."""
+        return self.end - self.begin
+
+    def of(self, queries: Sequence[int]) -> Relevance:
+        """The same for some of the queries."""
+        return Relevance(self.members, self.begin[queries], self.end[queries])
+
+
+def of_groups(query_groups: Sequence[str], gallery_groups: Sequence[str]) -> Relevance:
+    """A gallery item is relevant to the queries of its group."""
+    codes, _ = pd.factorize(pd.Series([*query_groups, *gallery_groups], dtype=object))
+    query_codes, gallery_codes = codes[: len(query_groups)], codes[len(query_groups) :]
+    members = np.argsort(gallery_codes, kind="stable")
+    begin, end = (np.searchsorted(gallery_codes[members], query_codes, side) for side in ("left", "right"))
+    return Relevance(members, begin, end)
+
+
+def of_lists(lists: Sequence[Sequence[int]], which: Sequence[int]) -> Relevance:
+    """Query i has the gallery rows ``lists[which[i]]``."""
+    ends = np.cumsum([len(rows) for rows in lists], dtype=np.intp)
+    begins = np.concatenate([[0], ends[:-1]]).astype(np.intp)
+    members = np.array([row for rows in lists for row in sorted(rows)], dtype=np.intp)
+    return Relevance(members, begins[list(which)], ends[list(which)])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Per query: the rank of its best relevant item, the row of that item, and row and score of the first item."""
+
+    rank: NDArray[np.int64]
+    wanted: NDArray[np.intp]
+    first: NDArray[np.intp]
+    score: NDArray[np.float32]
+
+
+def ranking(queries: Vectors, gallery: Vectors, relevance: Relevance, own: NDArray[np.intp] | None = None) -> Ranking:
+    """Rank the whole gallery for each query, in chunks; every query has a relevant item.
+
+    ``own[i]`` is the row of the gallery that query i is itself, -1 for none: it is passed over, and not relevant.
+    """
     rank = np.empty(len(queries), np.int64)
-    first = np.empty(len(queries), np.intp)
+    wanted, first = np.empty(len(queries), np.intp), np.empty(len(queries), np.intp)
     best = np.empty(len(queries), np.float32)
-    by_group = np.argsort(gallery_codes, kind="stable")
-    begin, end = (np.searchsorted(gallery_codes[by_group], query_codes, side) for side in ("left", "right"))
     for rows, scores in similarity_rows(queries, gallery):
-        query, relevant = _pairs(by_group, begin[rows], end[rows])
-        own = scores[query, relevant]
-        best_own = np.maximum.reduceat(own, np.flatnonzero(np.diff(query, prepend=-1)))
-        at_best = np.flatnonzero(own == best_own[query])
-        first_own = relevant[at_best[np.flatnonzero(np.diff(query[at_best], prepend=-1))]]
+        if own is not None:
+            itself = np.flatnonzero(own[rows] >= 0)
+            scores[itself, own[rows][itself]] = -np.inf
+        query, relevant = _pairs(relevance.members, relevance.begin[rows], relevance.end[rows])
+        theirs = scores[query, relevant]
+        best_relevant = np.maximum.reduceat(theirs, np.flatnonzero(np.diff(query, prepend=-1)))
+        at_best = np.flatnonzero(theirs == best_relevant[query])
+        wanted[rows] = relevant[at_best[np.flatnonzero(np.diff(query[at_best], prepend=-1))]]
         scores[query, relevant] = -np.inf
         rival = scores.argmax(axis=1)
         best_rival = scores[np.arange(len(scores)), rival]
         # numpy counts a row several times as fast as along an axis
-        rank[rows] = [1 + np.count_nonzero(ahead) for ahead in scores >= best_own[:, None]]
+        rank[rows] = [1 + np.count_nonzero(ahead) for ahead in scores >= best_relevant[:, None]]
         # of equal scores the irrelevant one stands first
-        first[rows] = np.where(best_rival >= best_own, rival, first_own)
-        best[rows] = np.maximum(best_rival, best_own)
-    return rank, first, best
+        first[rows] = np.where(best_rival >= best_relevant, rival, wanted[rows])
+        best[rows] = np.maximum(best_rival, best_relevant)
+    return Ranking(rank, wanted, first, best)
 
 
 def _pairs(

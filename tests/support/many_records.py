@@ -12,7 +12,7 @@ import numpy as np
 from ibench.modalities import Modality
 from ibench.results import EncoderIdentity, Record
 from ibench.scoring.intervals import Metric
-from ibench.tasks import Kind, TaskSpec, load_task, task_files
+from ibench.tasks import MATCHING, TaskSpec, load_task, task_files
 
 _FAMILIES = ("imagebind", "open_clip", "languagebind", "laion_clap", "transformers")
 
@@ -30,9 +30,9 @@ def record(
     """A record of a bundled task with a headline score and Wilson's interval about it; the rest is made up."""
     spec = load_task(task) if isinstance(task, str) else task
     n = spec.dataset.count or 2000
-    chance = 0.01 if spec.kind is Kind.RETRIEVAL else 1 / (spec.dataset.classes or len(spec.labels or ()) or 20)
+    chance = 0.01 if spec.kind in MATCHING else 1 / (spec.dataset.classes or len(spec.labels or ()) or 20)
     metric = Metric(value=score, **_wilson(score, n), n=n, method="Wilson")
-    second = "recall@5" if spec.kind is Kind.RETRIEVAL else "top5"
+    second = "recall@5" if spec.kind in MATCHING else "top5"
     made = Record(
         encoder=EncoderIdentity(
             name=encoder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,14 @@ _COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take
 
 def write(spec: TaskSpec, place: Path) -> None:
     """``audio/{fold}-{source}-{take}-{target}.wav``, 44.1 kHz mono, and ``meta/esc50.csv``; targets are 0 … 11."""
+    write_clips(place, _CLASSES)
+
+
+def write_clips(place: Path, classes: Sequence[str]) -> None:
+    """The same for any classes."""
     rng = np.random.default_rng(0)
     rows = []
-    for target, category in enumerate(_CLASSES):
+    for target, category in enumerate(classes):
         for clip in range(_CLIPS):
             fold, source = 1 + (target + clip) % 5, 100_000 + 17 * target + clip
             name = f"{fold}-{source}-A-{target}.wav"
