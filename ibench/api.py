@@ -326,7 +326,7 @@ def _scored(
     for cell, jobs in run.cells:
         started = time.monotonic()
         try:
-            embeddings = {Modality(job.modality): held(job) for job in jobs}
+            embeddings = _by_modality(jobs, held)
             _refuse_unreadable(cell, embeddings, max_unreadable)
             record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
         except IbenchError as error:
@@ -338,6 +338,15 @@ def _scored(
             results.save(record, samples, Path(out))
         records.append(record)
     return records, refused
+
+
+def _by_modality(jobs: Sequence[Job], held: Callable[[Job], Embeddings]) -> dict[Modality, Embeddings]:
+    """What the jobs of a task give; of several of one modality one after the other."""
+    found: dict[Modality, Embeddings] = {}
+    for job in jobs:
+        modality, made = Modality(job.modality), held(job)
+        found[modality] = found[modality].followed_by(made) if modality in found else made
+    return found
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
     """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
-    limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
+    limited = limit if limit is not None and dataset.exceeds(limit) else None
     if limited is not None:
         dataset = dataset.limited(limited)
     if spec.kind is Kind.RETRIEVAL:

@@ -422,12 +422,14 @@ def _evaluate(as_json: bool, quiet: bool, **options: Any) -> None:
     """Run tasks and print the table or the records."""
     with working(quiet) as progress:
         from ibench.api import evaluate
+        from ibench.report.curves import curve_lines
         from ibench.report.tables import run_table
 
         records = evaluate(progress=progress, **options)
-    print(
-        json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
-    )
+    if as_json:
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+    else:
+        print(run_table(records), *curve_lines(records), sep="\n")
 
 
 def _share(shards: str) -> Share:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +15,9 @@ from ibench.media.image import read_image
 from ibench.media.video import read_video
 from ibench.modalities import Modality, RawSample
 
+TRAINING = "training"
+"""The fold of samples that are trained on and never tested."""
+
 FAKE_MARKER = "FAKE-DATA.txt"
 """A file of this name in a data set's folder, or above it up to the data root, makes every record of it fake."""
 
@@ -25,7 +29,8 @@ class Item:
     ``decode`` is picklable, makes the raw sample, and raises UnreadableSample when it cannot. ``content`` is what
     the fingerprint covers: a file, or the digest of bytes; ``part`` says which part of it (a time span).
     ``labels`` are ids of the data's own. Two items of different modalities match when their ``group`` is the same.
-    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that.
+    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that. Of a few-shot
+    task each ``fold`` is tested after training on the others, or all are after training on `TRAINING`.
     """
 
     id: str
@@ -35,6 +40,7 @@ class Item:
     labels: tuple[str, ...] = ()
     group: str = ""
     cluster: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,23 +65,42 @@ class Dataset:
         return self._digests[modality]
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, groups, clusters and content of all items; never over paths or times."""
+        """SHA-256 over ids, labels, groups, clusters, folds and content of all items; never over paths or times."""
         lines = [
-            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, content))
+            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, *_told(item.fold), content))
             for modality in sorted(self.items)
             for item, content in zip(self.items[modality], self.contents(modality), strict=True)
         ]
         return sha256_lines(lines)
 
+    def exceeds(self, limit: int) -> bool:
+        """Whether `limited` leaves something out."""
+        return any(len(_first_of_folds(items, limit)) < len(items) for items in self.items.values())
+
     def limited(self, limit: int) -> Dataset:
-        """The first ``limit`` samples of each modality whose groups are still matched by another modality."""
+        """The first ``limit`` samples of each modality whose groups are still matched by another modality.
+
+        Of several folds the first of each, and all that are only trained on.
+        """
         first = next(iter(self.items))
-        kept = {item.group for item in self.items[first][:limit]}
+        begun = _first_of_folds(self.items[first], limit)
+        kept = {item.group for item in begun}
         items = {
-            modality: rows[:limit] if modality == first else [item for item in rows if item.group in kept][:limit]
+            modality: begun
+            if modality == first
+            else _first_of_folds([item for item in rows if item.group in kept], limit)
             for modality, rows in self.items.items()
         }
         return replace(self, items=items, _digests={})
+
+
+def parts(items: Sequence[Item]) -> list[slice]:
+    """Where the samples are that are tested, and after them those that are only trained on, of which there may be none.
+
+    Either is embedded as a job of its own, so that a task which tests the same without training asks for the same.
+    """
+    tested = next((row for row, item in enumerate(items) if item.fold == TRAINING), len(items))
+    return [slice(0, tested), *([slice(tested, len(items))] if tested < len(items) else [])]
 
 
 def text_item(id: str, text: str, group: str, cluster: str = "") -> Item:
@@ -125,6 +150,21 @@ def digests_of(files: Sequence[Path]) -> list[str]:
         return file_digests(files)
     except OSError as error:
         raise IbenchError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _told(fold: str) -> tuple[str, ...]:
+    """Nothing for no fold, so that fingerprints from before there were folds stay what they are."""
+    return (f"fold {fold}",) if fold else ()
+
+
+def _first_of_folds(items: Sequence[Item], limit: int) -> list[Item]:
+    taken: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        taken[item.fold] += 1
+        if item.fold == TRAINING or taken[item.fold] <= limit:
+            kept.append(item)
+    return kept
 
 
 def _content_digests(items: Sequence[Item]) -> list[str]:

@@ -2,12 +2,15 @@
 
 Images: the last 797 of `sklearn.datasets.load_digits` (UCI Optical Recognition of Handwritten Digits, test part);
 digits-bind was trained on the first 1,000. Sounds: ``spoken.csv`` beside the bundled weights, made with espeak-ng,
-in voices that digits-bind never heard in training.
+in voices that digits-bind never heard in training. Few-shot tasks train on folds of these: nothing that they test or
+train on has the encoder seen.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,22 +21,35 @@ from PIL import Image
 from ibench.datasets import manifest
 from ibench.datasets.base import Dataset, Item
 from ibench.modalities import Modality
-from ibench.tasks import TaskSpec
+from ibench.tasks import Kind, TaskSpec
 
 BUNDLED = "digits_bind"
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TRAINED_ON = 1000
+_FOLDS = 5
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:
-    """The test images and test sounds that the task asks for; two match when they show and say the same digit."""
+    """The test images and test sounds that the task asks for; two match when they show and say the same digit.
+
+    The folds of a few-shot task are fifths of the images in their order, for neighbours may be of one writer, and of
+    the voices.
+    """
     items: dict[Modality, list[Item]] = {}
     for modality in (spec.query, spec.target):
         if modality is Modality.IMAGE:
             items[modality] = _images()
         elif modality is Modality.AUDIO:
             items[modality] = _sounds(spec, root)
+    if spec.kind is Kind.FEWSHOT:
+        items = {modality: _in_folds(several) for modality, several in items.items()}
     return Dataset(items, labels={word: (word,) for word in _WORDS}, copy="bundled with ibench")
+
+
+def _in_folds(items: Sequence[Item]) -> list[Item]:
+    """Neighbouring fifths; items of one cluster stay together."""
+    units = {unit: number for number, unit in enumerate(dict.fromkeys(item.cluster or item.id for item in items))}
+    return [replace(item, fold=str(1 + _FOLDS * units[item.cluster or item.id] // len(units))) for item in items]
 
 
 def _images() -> list[Item]:
