@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ibench import baseline, results
 from ibench.cells import Cell, bind
@@ -29,17 +29,22 @@ from ibench.evaluation import Settings, record_of, sample_jobs, text_job
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
+from ibench.prompts import PromptSet
 from ibench.report import run_page
 from ibench.report.progress import Silent
 from ibench.resources import store_dir, usual_data_root
 from ibench.results import Kept, Record
 from ibench.scoring.similarity import Vectors
+from ibench.sensitivity import OfSet, Sensitivity, prompt_sets, spread
 from ibench.tasks import TaskSpec, load_task
 
 if TYPE_CHECKING:
     from ibench.engine.ray import Cluster
 
 ENGINES = ("local", "ray")
+
+Prompts: TypeAlias = str | Sequence[str | PromptSet | None] | None
+"""A prompt set, or several; None is the protocol's own."""
 
 _WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
 
@@ -57,8 +62,13 @@ class Request:
     compile: bool = False
     limit: int | None = None
     protocol: str | None = None
-    prompts: str | None = None
+    prompts: Prompts = None
     skip_unavailable: bool = False
+
+    @property
+    def prompt_sets(self) -> Sequence[str | PromptSet | None]:
+        """What each task is run with, None for its protocol's own."""
+        return [self.prompts] if self.prompts is None or isinstance(self.prompts, str) else self.prompts
 
 
 def evaluate(
@@ -75,7 +85,7 @@ def evaluate(
     workers: int | None = 0,
     limit: int | None = None,
     protocol: str | None = None,
-    prompts: str | None = None,
+    prompts: Prompts = None,
     seed: int = 0,
     max_unreadable: int = 0,
     skip_unavailable: bool = False,
@@ -90,13 +100,14 @@ def evaluate(
     ``encoder`` is what ``--ckpt`` takes, or a live Encoder (see `ibench.from_functions`), whose embeddings are not
     kept. ``tasks`` are names, YAML files or TaskSpecs. Records go to ``out`` when it is given. ``store`` keeps
     embeddings between calls (default: the user's cache). ``batch_size`` views go through the encoder at a time; None
-    probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of
-    samples. ``limit`` takes the first samples only, and marks the record. ``skip_unavailable`` notes a task whose
-    data or modality is not there, or of whose samples more than ``max_unreadable`` cannot be read, and goes on, as a
-    suite does. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what they
-    have not made yet, and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each shard
-    within ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many unreadable
-    samples once all other tasks are scored; what was encoded is kept in any case.
+    probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of samples.
+    ``limit`` takes the first samples only, and marks the record. ``prompts`` is another prompt set than the protocol's
+    own, by name or file, or several, each of which makes a record of every task. ``skip_unavailable`` notes a task
+    whose data or modality is not there, or of whose samples more than ``max_unreadable`` cannot be read, and goes on,
+    as a suite does. With a ``share``, others encode beside this process (see `encode`): it makes its share, then what
+    they have not made yet, and scores. With ``engine`` "ray" up to ``actors`` processes of a Ray cluster encode, each
+    shard within ``shard_limit`` seconds (see docs/scaling.md). Raises IbenchError for bad input, and for too many
+    unreadable samples once all other tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
     request = Request(
@@ -128,6 +139,30 @@ def evaluate(
     if out is not None:
         tell.note(f"records are under {out}")
     return records
+
+
+def prompt_sensitivity(
+    encoder: str | Path | Encoder,
+    task: str | Path,
+    *,
+    prompts_from: Sequence[str] = (),
+    protocol: str | None = None,
+    out: str | Path = "results",
+    **options: Any,
+) -> Sensitivity:
+    """Score a task with every prompt set of its protocols, and with those of ``prompts_from`` (names or YAML files).
+
+    All else is as ``protocol`` says: views, and how class names are written. The samples and each distinct text are
+    embedded once. Records go to ``out``, those of other sets than the protocol's own as `evaluate` with ``prompts``
+    writes them. ``options`` are `evaluate`'s. Raises IbenchError for a task whose score is not of prompts, for one set
+    alone, and for two sets of one name.
+    """
+    sets = prompt_sets(load_task(task), protocol, prompts_from)
+    own: list[PromptSet | None] = [None]
+    records = evaluate(encoder, [task], protocol=protocol, prompts=own + sets[1:], out=out, **options)
+    kept = [Kept(record, results.folder_of(record, Path(out)) / f"{record.stem()}.parquet") for record in records]
+    found = tuple(OfSet(one, record) for one, record in zip(sets, records, strict=True))
+    return Sensitivity(found, spread(kept))
 
 
 def encode(
@@ -407,7 +442,9 @@ def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cel
             copy = spec.reading, _root(task, request.data_root)
             if copy not in read:
                 read[copy] = open_dataset(spec, copy[1])
-            cells.append(bind(spec, read[copy], request.protocol, request.prompts, request.limit))
+            cells += [
+                bind(spec, read[copy], request.protocol, prompts, request.limit) for prompts in request.prompt_sets
+            ]
         except IbenchError as error:
             if not request.skip_unavailable:
                 raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ibench.datasets import Dataset, labels_of
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
-from ibench.prompts import fill, load_prompts
+from ibench.prompts import PromptSet, fill, load_prompts
 from ibench.tasks import Kind, Protocol, TaskSpec
 
 
@@ -40,7 +40,9 @@ class Cell:
         return [text for prompts in self.texts for text in prompts] + captions
 
 
-def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | None, limit: int | None) -> Cell:
+def bind(
+    spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | PromptSet | None, limit: int | None
+) -> Cell:
     """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
@@ -51,7 +53,7 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
-    prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
+    prompt_set = _prompt_set(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
     return Cell(
         spec,
@@ -64,6 +66,10 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
         tuple(tuple(fill(templates, one)) for one in names),
         limited,
     )
+
+
+def _prompt_set(prompts: str | PromptSet) -> PromptSet:
+    return load_prompts(prompts) if isinstance(prompts, str) else prompts
 
 
 def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:

@@ -41,6 +41,7 @@ baseline_app = typer.Typer(help="What later runs are held to: accept a run as th
 app.add_typer(baseline_app, name="baseline")
 app.command()(cli_compare.compare)
 app.command()(cli_compare.check)
+app.command()(cli_compare.prompts)
 baseline_app.command("accept")(cli_compare.accept)
 
 
