@@ -33,6 +33,7 @@ class Kind(str, Enum):
 
 SHOTS = (1, 2, 4, 8)
 """Training samples of each class, as in Figure 3 of ImageBind (arXiv 2305.05665)."""
+DRAWS = 10
 
 
 def shot_metrics(shots: Sequence[int]) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ class TaskSpec(_Strict):
     target: Modality
     fuse: dict[Modality, float] = Field(default_factory=dict)
     shots: tuple[int, ...] = Field(default=SHOTS, min_length=1)
-    draws: int = Field(default=10, ge=2)
+    draws: int = Field(default=DRAWS, ge=2)
     dataset: DatasetSpec
     labels: dict[str, tuple[str, ...]] | None = None
     names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
@@ -208,9 +209,9 @@ class TaskSpec(_Strict):
             if min(self.shots) < 1 or len(set(self.shots)) < len(self.shots):
                 raise ValueError("'shots' are different whole numbers from 1; 0 and all training samples are added")
             return self
-        given = {"shots", "draws"} & self.model_fields_set | {"train"} & self.dataset.model_fields_set
-        if given:
-            raise ValueError(f"'{min(given)}' is for fewshot, this task is of kind {self.kind}")
+        given = {"shots": self.shots != SHOTS, "draws": self.draws != DRAWS, "train": self.dataset.train is not None}
+        for name in (name for name, changed in given.items() if changed):
+            raise ValueError(f"'{name}' is for fewshot, this task is of kind {self.kind}")
         return self
 
     def parts(self, side: Modality) -> dict[Modality, float]:

@@ -220,7 +220,7 @@ def test_a_folder_takes_any_depth_case_and_hidden_files(tmp_path: Path) -> None:
         (tmp_path / "copy" / name / "deep" / "Picture One.PNG").write_bytes(png(colour, 1))
         (tmp_path / "copy" / name / "notes.txt").write_text("no picture")
     (tmp_path / "copy" / ".cache").mkdir()
-    data = open_dataset(spec_of("folder"), tmp_path)
+    data = open_dataset(spec_of("folder", dataset={"reader": "folder", "path": "copy"}), tmp_path)
     assert [item.id for item in data.items[Modality.IMAGE]] == [
         f"{name}/deep/Picture One.PNG" for name in sorted(COLOURS)
     ]
