@@ -83,6 +83,8 @@ def _result(record: Record, name: str, metric: Metric) -> EvalResult:
 
 def _task_type(record: Record) -> str:
     """As the hub names such tasks: zero-shot-image-classification, zero-shot-text-to-audio-retrieval."""
+    if record.kind == "fewshot":
+        return f"few-shot-{record.query}-classification"
     side = f"{record.query}-to-{record.target}" if record.kind == "retrieval" else record.query
     return f"zero-shot-{side}-{record.kind}"
 

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from ibench.scoring.intervals import Metric
 from ibench.scoring.similarity import Vectors
@@ -58,6 +56,9 @@ def fitted_classes(samples: Vectors, classes: NDArray[np.intp], asked: Vectors, 
     by ``seed``; `ONE_SHOT` where a class has one sample only. Weights outside the span of fewer samples than dimensions
     would be 0 (the representer theorem), so that both sides are turned into it first: the same classifier, sooner.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second, which other kinds need not wait for
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
     known, questions = samples.astype(np.float64), asked.astype(np.float64)
     if len(known) < known.shape[1]:
         basis = np.linalg.qr(known.T)[0]

@@ -241,7 +241,7 @@ def test_few_shot_tasks_train_on_the_training_split(tmp_path: Path, layout: str)
     LAYOUTS[layout](tmp_path)
     spec = load_task("nyu_depth_fewshot")
     if layout == "languagebind":
-        with pytest.raises(IbenchError, match="LanguageBind's copy in .* is of the test split"):
+        with pytest.raises(IbenchError, match=r"LanguageBind's copy in .* is of the test split"):
             open_dataset(spec, tmp_path)
         return
     if layout == "nicr":
