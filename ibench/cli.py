@@ -61,7 +61,7 @@ def run(
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the record.")] = None,  # noqa: UP045
     protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045
     prompts: Annotated[Optional[str], typer.Option(help="Another prompt set: a name or a YAML file.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of few-shot draws.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
     engine: Annotated[str, typer.Option(help="local, or ray: the processes of a Ray cluster encode.")] = "local",
