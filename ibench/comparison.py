@@ -120,7 +120,8 @@ def prompt_spreads(table: Comparison) -> list[PromptSpread]:
             if len({record.texts_fingerprint for record in records}) > 1:
                 values[encoder] = max(scores) - min(scores)
         if values:
-            found.append(PromptSpread(rows[0].task, rows[0].any.headline, tuple(row.protocol for row in rows), values))
+            protocols = tuple(sorted(row.protocol for row in rows))
+            found.append(PromptSpread(rows[0].task, rows[0].any.headline, protocols, values))
     return found
 
 

@@ -109,7 +109,7 @@ def test_a_random_encoder_scores_what_others_count(name: str, prepare: Callable[
     encoder = random_vectors(task.cell)
     found = {metric: score.value for metric, score in run(task, encoder).metrics.items()}
     counted = COUNTED[task.spec.kind](task.cell, encoder)
-    if task.spec.kind is Kind.FEWSHOT:  # what is fitted is held to scikit-learn in tests/scoring/test_fewshot.py
+    if task.spec.kind is Kind.FEWSHOT:  # what is fitted is held to scikit-learn in tests/scoring/test_few_shots.py
         assert set(found) == set(task.spec.computed)
         found = {"top1@0": found["top1@0"]}
     assert found == pytest.approx(counted, abs=1e-6)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ibench.datasets import manifest
-from ibench.datasets.base import Dataset, Item
+from ibench.datasets.base import Dataset, Item, digests_of
 from ibench.modalities import Modality
 from ibench.tasks import Kind, TaskSpec
 
@@ -47,9 +47,14 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
 
 def _in_folds(items: Sequence[Item]) -> list[Item]:
-    """Neighbouring fifths; items of one cluster stay together."""
-    units = {unit: number for number, unit in enumerate(dict.fromkeys(item.cluster or item.id for item in items))}
-    return [replace(item, fold=str(1 + _FOLDS * units[item.cluster or item.id] // len(units))) for item in items]
+    """Neighbouring fifths; what is in one recording stays together, and so do two voices that sound the same."""
+    files = [item.content for item in items if isinstance(item.content, Path)]
+    recordings = digests_of(files) if files else [str(item.content) for item in items]
+    units = {recording: number for number, recording in enumerate(dict.fromkeys(recordings))}
+    return [
+        replace(item, fold=str(1 + _FOLDS * units[recording] // len(units)))
+        for item, recording in zip(items, recordings, strict=True)
+    ]
 
 
 def _images() -> list[Item]:

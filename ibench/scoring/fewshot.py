@@ -6,6 +6,7 @@ Figure 3): the encoder stays as it is, and logistic regression learns from its e
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,12 +41,16 @@ def predictions(
     of each class; None takes all of them, once ([1, n]). Draws of one number are nested: with more shots come the
     samples of fewer and others. A class must have ``shots`` training samples in every round.
     """
+    from threadpoolctl import threadpool_limits
+
     found = np.full((draws if shots is not None else 1, len(gold)), -1, np.intp)
-    for number, (tested, training) in enumerate(rounds):
-        for draw, row in enumerate(found):
-            order = np.random.default_rng([seed, number, draw]).permutation(training)
-            chosen = np.sort(order[_within(gold[order], shots)]) if shots is not None else training
-            row[tested] = fitted_classes(vectors[chosen], gold[chosen], vectors[tested], seed)
+    # matrices so small are slower in several threads, a hundred times where these have to wait for each other
+    with threadpool_limits(1):
+        for number, (tested, training) in enumerate(rounds):
+            for draw, row in enumerate(found):
+                order = np.random.default_rng([seed, number, draw]).permutation(training)
+                chosen = np.sort(order[_within(gold[order], shots)]) if shots is not None else training
+                row[tested] = fitted_classes(vectors[chosen], gold[chosen], vectors[tested], seed)
     return found
 
 
@@ -68,7 +73,9 @@ def fitted_classes(samples: Vectors, classes: NDArray[np.intp], asked: Vectors, 
     if parts > 1:
         folds = StratifiedKFold(parts, shuffle=True, random_state=seed % 2**32)
         model = GridSearchCV(model, {"C": STRENGTHS}, cv=folds)
-    said: NDArray[np.intp] = model.fit(known, classes).predict(questions)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")  # of one shot there are as many as samples
+        said: NDArray[np.intp] = model.fit(known, classes).predict(questions)
     return said
 
 
