@@ -158,8 +158,7 @@ def prompt_sensitivity(
     alone, and for two sets of one name.
     """
     sets = prompt_sets(load_task(task), protocol, prompts_from)
-    own: list[PromptSet | None] = [None]
-    records = evaluate(encoder, [task], protocol=protocol, prompts=own + sets[1:], out=out, **options)
+    records = evaluate(encoder, [task], protocol=protocol, prompts=[None, *sets[1:]], out=out, **options)
     kept = [Kept(record, results.folder_of(record, Path(out)) / f"{record.stem()}.parquet") for record in records]
     found = tuple(OfSet(one, record) for one, record in zip(sets, records, strict=True))
     return Sensitivity(found, spread(kept))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from conftest import RunIbench
 from PIL import Image
 from pydantic import ValidationError
@@ -166,6 +167,21 @@ def test_a_limit_is_of_what_is_tested(colours_apart: Path) -> None:
     assert run(spec_of(), colours_apart, limit=9).limited is None
 
 
+def test_a_limit_of_folds_may_leave_too_little_to_train_on() -> None:
+    with pytest.raises(IbenchError, match=r"beside fold 1 of 5 in a run with --limit, of which 8 shots"):
+        ibench.evaluate(DEMO, ["digits_fewshot"], limit=10)
+
+
+def test_the_copy_is_checked_on_both_sides(colours_apart: Path, ibench: RunIbench) -> None:
+    file = colours_apart / "few.yaml"
+    file.write_text(yaml.safe_dump(spec_of().model_dump(mode="json", exclude_defaults=True)))
+    (colours_apart / "colours" / "train" / "red" / "0.png").write_bytes(b"no picture")
+    done = ibench("data", "check", file, "--workers", 0)
+    assert "few-colours: 1 unreadable" in done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("image")]
+    assert rows == [["image", "9", "0"], ["image", "for", "training", "12", "1"]]
+
+
 def test_a_class_with_fewer_samples_than_shots_is_named(colours_apart: Path) -> None:
     (colours_apart / "colours" / "train" / "green" / "0.png").unlink()
     assert run(spec_of(shots=[3]), colours_apart).headline == "top1@3"
@@ -222,11 +238,8 @@ def test_the_metrics_are_those_of_the_shots() -> None:
 def test_runs_are_compared_and_checked_in_pairs(
     colours_apart: Path, ibench: RunIbench, toy: Callable[[str], str]
 ) -> None:
-    fields = spec_of().model_dump(mode="json", exclude_defaults=True)
     file = colours_apart / "few.yaml"
-    import yaml
-
-    file.write_text(yaml.safe_dump(fields))
+    file.write_text(yaml.safe_dump(spec_of().model_dump(mode="json", exclude_defaults=True)))
     for name in ("oracle", "random"):
         done = ibench("run", "--task", file, "--ckpt", toy(name), "--out", name)
         assert done.returncode == 0, done.stderr
