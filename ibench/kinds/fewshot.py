@@ -38,7 +38,7 @@ def score(
     gold = np.array([index[item.labels[0]] for item in items], dtype=np.intp)
     rounds = _rounds(items)
     _refuse_too_few(cell, gold, rounds)
-    tested = np.sort(np.concatenate([one.tested for one in rounds]))
+    tested = np.sort(np.concatenate([one.tested for one in rounds.values()]))
     ids, clusters = ([getattr(items[row], name) for row in tested] for name in ("id", "cluster"))
     zero, zero_rows = classification.score(
         vectors[tested],
@@ -52,7 +52,7 @@ def score(
     )
 
     def said(shots: int | None) -> NDArray[np.intp]:
-        return scoring.predictions(vectors, gold, rounds, shots, spec.draws, seed)[:, tested]
+        return scoring.predictions(vectors, gold, list(rounds.values()), shots, spec.draws, seed)[:, tested]
 
     of_shots = {shots: said(shots) for shots in sorted(spec.shots)}
     right = {shots: predicted == gold[tested] for shots, predicted in of_shots.items()}
@@ -69,23 +69,23 @@ def score(
     return Scored(metrics, rows, 1 / len(cell.classes), scoring.TIES, (curve,))
 
 
-def _rounds(items: Sequence[Item]) -> list[Round]:
-    """Every fold tested after training on the others; what is only trained on makes it one round."""
+def _rounds(items: Sequence[Item]) -> dict[str, Round]:
+    """Every fold, tested after training on the others; what is only trained on leaves one fold to test, of no name."""
     folds = np.array([item.fold for item in items])
     tested = [fold for fold in dict.fromkeys(folds.tolist()) if fold != TRAINING]
-    return [Round(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in tested]
+    return {fold: Round(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in tested}
 
 
-def _refuse_too_few(cell: Cell, gold: NDArray[np.intp], rounds: Sequence[Round]) -> None:
+def _refuse_too_few(cell: Cell, gold: NDArray[np.intp], rounds: Mapping[str, Round]) -> None:
     """Raises IbenchError where the shots cannot be drawn, and where there is nothing to tell apart."""
     if len(cell.classes) < 2:
         raise IbenchError(f"{cell.spec.name}: a classifier needs two classes to tell apart, there is one")
     most = max(cell.spec.shots)
-    for number, (_, training) in enumerate(rounds, start=1):
+    for fold, (_, training) in rounds.items():
         counts = np.bincount(gold[training], minlength=len(cell.classes))
         scarce = int(counts.argmin())
         if counts[scarce] < most:
-            told = f" beside fold {number} of {len(rounds)}" if len(rounds) > 1 else ""
+            told = f" beside fold {fold}" if fold else ""
             told += " in a run with --limit" if cell.limited is not None else ""
             raise IbenchError(
                 f"{cell.spec.name}: class '{cell.classes[scarce]}' has {counts[scarce]} samples to train on{told}, "

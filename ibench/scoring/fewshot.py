@@ -1,7 +1,8 @@
 """A linear classifier on embeddings, fitted to a few samples of each class, or to all there are.
 
-As the few-shot curves and linear probes of CLIP (arXiv 2103.00020, section 3.2) and ImageBind (arXiv 2305.05665,
-Figure 3): the encoder stays as it is, and logistic regression learns from its embeddings. Fitted by scikit-learn.
+As the few-shot curves and linear probes of CLIP (arXiv 2103.00020, sections 3.1.5 and 3.2) and the curves of ImageBind
+(arXiv 2305.05665, Figure 3): the encoder stays as it is, and logistic regression learns from its embeddings. Fitted by
+scikit-learn.
 """
 
 from __future__ import annotations
