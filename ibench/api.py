@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ibench import baseline, results
 from ibench.bridge import bridged
@@ -31,17 +31,22 @@ from ibench.evaluation import Settings, emergent, record_of, sample_jobs, text_j
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
+from ibench.prompts import PromptSet
 from ibench.report import run_page
 from ibench.report.progress import Silent
 from ibench.resources import store_dir, usual_data_root
 from ibench.results import Kept, Record
 from ibench.scoring.similarity import Vectors
+from ibench.sensitivity import OfSet, Sensitivity, prompt_sets, spread
 from ibench.tasks import Kind, TaskSpec, load_task
 
 if TYPE_CHECKING:
     from ibench.engine.ray import Cluster
 
 ENGINES = ("local", "ray")
+
+Prompts: TypeAlias = str | Sequence[str | PromptSet | None] | None
+"""A prompt set, or several; None is the protocol's own."""
 
 _WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
 
@@ -60,9 +65,14 @@ class Request:
     limit: int | None = None
     drawn: bool = False
     protocol: str | None = None
-    prompts: str | None = None
+    prompts: Prompts = None
     skip_unavailable: bool = False
     bridge: bool = False
+
+    @property
+    def prompt_sets(self) -> Sequence[str | PromptSet | None]:
+        """What each task is run with, None for its protocol's own."""
+        return [self.prompts] if self.prompts is None or isinstance(self.prompts, str) else self.prompts
 
 
 def evaluate(
@@ -80,7 +90,7 @@ def evaluate(
     limit: int | None = None,
     drawn: bool = False,
     protocol: str | None = None,
-    prompts: str | None = None,
+    prompts: Prompts = None,
     seed: int = 0,
     max_unreadable: int = 0,
     skip_unavailable: bool = False,
@@ -99,7 +109,8 @@ def evaluate(
     embeddings between calls (default: the user's cache). ``batch_size`` views go through the encoder at a time; None
     probes what is fastest, once for each modality. ``workers`` processes decode; None chooses by the number of samples.
     ``limit`` takes the first samples only, or as many ``drawn`` by the digests of their ids, and marks the record.
-    ``skip_unavailable`` notes a task whose data or modality is not there, or of whose samples more than
+    ``prompts`` is another prompt set than the protocol's own, by name or file, or several, each of which makes a record
+    of every task. ``skip_unavailable`` notes a task whose data or modality is not there, or of whose samples more than
     ``max_unreadable`` cannot be read, and goes on, as a suite does. ``bridge`` also takes the path of emergent pairs
     through the modality that binds them, where the data has the samples in it (see docs/emergence.md). ``sweep`` adds a
     curve to the records of compositions: the headline at so many weights of the first part from 0 to 1, from the same
@@ -138,6 +149,29 @@ def evaluate(
     if out is not None:
         tell.note(f"records are under {out}")
     return records
+
+
+def prompt_sensitivity(
+    encoder: str | Path | Encoder,
+    task: str | Path,
+    *,
+    prompts_from: Sequence[str] = (),
+    protocol: str | None = None,
+    out: str | Path = "results",
+    **options: Any,
+) -> Sensitivity:
+    """Score a task with every prompt set of its protocols, and with those of ``prompts_from`` (names or YAML files).
+
+    All else is as ``protocol`` says: views, and how class names are written. The samples and each distinct text are
+    embedded once. Records go to ``out``, those of other sets than the protocol's own as `evaluate` with ``prompts``
+    writes them. ``options`` are `evaluate`'s. Raises IbenchError for a task whose score is not of prompts, for one set
+    alone, and for two sets of one name.
+    """
+    sets = prompt_sets(load_task(task), protocol, prompts_from)
+    records = evaluate(encoder, [task], protocol=protocol, prompts=[None, *sets[1:]], out=out, **options)
+    kept = [Kept(record, results.folder_of(record, Path(out)) / f"{record.stem()}.parquet") for record in records]
+    found = tuple(OfSet(one, record) for one, record in zip(sets, records, strict=True))
+    return Sensitivity(found, spread(kept))
 
 
 def encode(
@@ -373,7 +407,7 @@ def _scored(
     for cell, jobs in run.cells:
         started = time.monotonic()
         try:
-            embeddings = {Modality(job.modality): held(job) for job in jobs}
+            embeddings = _by_modality(jobs, held)
             _refuse_unreadable(cell, embeddings, max_unreadable)
             record, samples = record_of(cell, run.checkpoint.card, embeddings, embedding_of, settings)
         except IbenchError as error:
@@ -387,6 +421,15 @@ def _scored(
     return records, refused
 
 
+def _by_modality(jobs: Sequence[Job], held: Callable[[Job], Embeddings]) -> dict[Modality, Embeddings]:
+    """What the jobs of a task give; of several of one modality one after the other."""
+    found: dict[Modality, Embeddings] = {}
+    for job in jobs:
+        modality, made = Modality(job.modality), held(job)
+        found[modality] = found[modality].followed_by(made) if modality in found else made
+    return found
+
+
 def _diagnosed(
     run: _Run,
     cell: Cell,
@@ -395,7 +438,7 @@ def _diagnosed(
     embedding_of: Mapping[str, Vectors],
     temperature: float,
 ) -> Diagnosis:
-    embeddings = {Modality(job.modality): held(job) for job in jobs}
+    embeddings = _by_modality(jobs, held)
     _refuse_unreadable(cell, embeddings, 0)
     card = run.checkpoint.card
     return diagnosis(cell, embeddings, embedding_of, card.name, emergent(cell.spec, card), temperature)
@@ -464,8 +507,9 @@ def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cel
             spec = task if isinstance(task, TaskSpec) else load_task(task)
             _refuse_modality(spec, checkpoint)
             root = _root(task, request.data_root)
-            cell = bind(spec, read(spec, root), request.protocol, request.prompts, request.limit, request.drawn)
-            cells.append(_with_bridge(cell, checkpoint.card, root, read, tell) if request.bridge else cell)
+            for prompts in request.prompt_sets:
+                cell = bind(spec, read(spec, root), request.protocol, prompts, request.limit, request.drawn)
+                cells.append(_with_bridge(cell, checkpoint.card, root, read, tell) if request.bridge else cell)
         except IbenchError as error:
             if not request.skip_unavailable:
                 raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ibench.datasets import Dataset, Item, labels_of
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
-from ibench.prompts import fill, load_prompts
+from ibench.prompts import PromptSet, fill, load_prompts
 from ibench.scoring.composition import Labels, Query, draw
 from ibench.tasks import MATCHING, Protocol, Relevant, TaskSpec
 
@@ -55,7 +55,7 @@ def bind(
     spec: TaskSpec,
     dataset: Dataset,
     protocol: str | None,
-    prompts: str | None,
+    prompts: str | PromptSet | None,
     limit: int | None,
     drawn: bool = False,
 ) -> Cell:
@@ -63,7 +63,7 @@ def bind(
     a labelled pool that gives no composed query."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
-    limited = limit if limit is not None and any(len(items) > limit for items in dataset.items.values()) else None
+    limited = limit if limit is not None and dataset.exceeds(limit) else None
     if limited is not None:
         dataset = dataset.limited(limited, drawn, matched=not spec.pooled)
     if spec.kind in MATCHING:
@@ -71,7 +71,7 @@ def bind(
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn, queries=queries)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
-    prompt_set = load_prompts(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
+    prompt_set = _prompt_set(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
     return Cell(
         spec,
@@ -85,6 +85,10 @@ def bind(
         limited,
         drawn,
     )
+
+
+def _prompt_set(prompts: str | PromptSet) -> PromptSet:
+    return load_prompts(prompts) if isinstance(prompts, str) else prompts
 
 
 def _composed(spec: TaskSpec, dataset: Dataset, limited: int | None) -> tuple[Query, ...]:

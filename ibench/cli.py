@@ -44,6 +44,7 @@ app.command()(cli_compare.compare)
 app.command()(cli_compare.check)
 app.command()(cli_binding.emergence)
 app.command()(cli_binding.diagnose)
+app.command()(cli_compare.prompts)
 baseline_app.command("accept")(cli_compare.accept)
 
 
@@ -64,7 +65,7 @@ def run(
     drawn: Annotated[bool, typer.Option("--drawn", help="Draw the samples of --limit, the same everywhere.")] = False,
     protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045
     prompts: Annotated[Optional[str], typer.Option(help="Another prompt set: a name or a YAML file.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of few-shot draws.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     bridge: Annotated[bool, typer.Option("--bridge", help="Emergent pairs also through what binds them.")] = False,
     sweep: Annotated[Optional[int], typer.Option(min=2, help="Compositions at so many weights, as a curve.")] = None,  # noqa: UP045
@@ -447,12 +448,14 @@ def _evaluate(as_json: bool, quiet: bool, **options: Any) -> list[Record]:
     """Run tasks, print the table or the records, and return them."""
     with working(quiet) as progress:
         from ibench.api import evaluate
+        from ibench.report.curves import curve_lines
         from ibench.report.tables import run_table
 
         records = evaluate(progress=progress, **options)
-    print(
-        json.dumps([record.model_dump(mode="json") for record in records], indent=1) if as_json else run_table(records)
-    )
+    if as_json:
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+    else:
+        print(run_table(records), *curve_lines(records), sep="\n")
     return records
 
 

@@ -86,6 +86,38 @@ def check(
     raise typer.Exit(gate.exit_code(strict))
 
 
+def prompts(
+    ckpt: Annotated[str, typer.Option(help="What `ibench run --ckpt` takes.")],
+    task: Annotated[str, typer.Option(help="A classification or multilabel task: a name or a YAML file.")],
+    prompts_from: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="More prompt sets: a name, or a YAML file of one or several; may be repeated."),
+    ] = None,
+    protocol: Annotated[Optional[str], typer.Option(help="What all but the prompts is by; default: the first.")] = None,  # noqa: UP045
+    data_root: DataRoot = None,
+    out: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
+    store: StoreFolder = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
+    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the records.")] = None,  # noqa: UP045
+    max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a task with every prompt set of its protocols, and others: the range, the best, the protocol's own."""
+    options: dict[str, Any] = {"protocol": protocol, "data_root": data_root, "out": out, "store": store}
+    options |= {"device": device, "dtype": dtype, "batch_size": batch_size_from(batch_size), "workers": workers}
+    options |= {"limit": limit, "max_unreadable": max_unreadable}
+    with working(quiet) as progress:
+        from ibench.api import prompt_sensitivity
+        from ibench.report.prompts import prompt_json, prompt_table
+
+        found = prompt_sensitivity(ckpt, task, prompts_from=prompts_from or [], progress=progress, **options)
+    print(prompt_json(found) if as_json else prompt_table(found))
+
+
 def accept(
     run: Annotated[Path, typer.Argument(help="The run to accept: a folder of records of one checkpoint.")],
     out: Annotated[Path, typer.Option(help="The baseline's file; rows of samples go in a folder beside it.")],

@@ -12,7 +12,7 @@ from ibench.errors import IbenchError
 from ibench.pairs import paired
 from ibench.results import Kept, Record
 from ibench.scoring.paired import ALPHA, Difference, holm
-from ibench.tasks import load_task, lower_is_better, suite_tasks
+from ibench.tasks import Kind, load_task, lower_is_better, suite_tasks
 
 _SAME = {
     "task_version": "task version",
@@ -71,6 +71,16 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class PromptSpread:
+    """A task whose records differ in the prompts alone: column → the best headline score less the worst."""
+
+    task: str
+    metric: str
+    protocols: tuple[str, ...]
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Standing:
     """An encoder over a suite: the mean of its headline scores and its place by Borda's count, None where ``missing``
     says what it lacks."""
@@ -91,6 +101,28 @@ def comparison(kept: Sequence[Kept]) -> Comparison:
     encoders = tuple(dict.fromkeys(columns))
     plain = [Row(task, protocol, row) for (task, protocol), row in rows.items()]
     return Comparison(encoders, tuple(_with_differences(plain, encoders[0] if encoders else "")))
+
+
+def prompt_spreads(table: Comparison) -> list[PromptSpread]:
+    """How far the prompts move each task that was run with several sets, on the same samples with the same views."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in table.rows:
+        one = row.any
+        if one.kind in (Kind.CLASSIFICATION, Kind.MULTILABEL):
+            alike = (row.task, one.headline, one.dataset_fingerprint, one.limited, repr(sorted(one.views.items())))
+            groups.setdefault(alike, []).append(row)
+    found = []
+    for rows in groups.values():
+        values = {}
+        for encoder in table.encoders:
+            records = [row.records[encoder] for row in rows if encoder in row.records]
+            scores = [record.score.value for record in records]
+            if len({record.texts_fingerprint for record in records}) > 1:
+                values[encoder] = max(scores) - min(scores)
+        if values:
+            protocols = tuple(sorted(row.protocol for row in rows))
+            found.append(PromptSpread(rows[0].task, rows[0].any.headline, protocols, values))
+    return found
 
 
 def unlike(record: Record, other: Record) -> list[str]:

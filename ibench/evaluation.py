@@ -16,6 +16,7 @@ import pandas as pd
 
 from ibench.cells import Cell
 from ibench.datasets import Item
+from ibench.datasets.base import parts
 from ibench.encoders import Card
 from ibench.engine.encode import POOLING
 from ibench.engine.plan import Job
@@ -43,8 +44,13 @@ class Settings:
 
 
 def sample_jobs(cell: Cell, card: Card, settings: Settings) -> list[Job]:
-    """The embedding jobs of a task's samples, one for each modality that is not text."""
-    return [_sample_job(cell, modality, card, settings) for modality in cell.sample_modalities()]
+    """The embedding jobs of a task's samples: for each modality that is not text one, and one of what is only trained
+    on; what is embedded of a modality is what its jobs give, one after the other."""
+    return [
+        _sample_job(cell, modality, part, card, settings)
+        for modality in cell.sample_modalities()
+        for part in parts(cell.dataset.items[modality])
+    ]
 
 
 def text_job(cells: Sequence[Cell], card: Card, settings: Settings, held: Collection[str] = frozenset()) -> Job | None:
@@ -149,13 +155,14 @@ def emergent(spec: TaskSpec, card: Card) -> bool:
     return all(one is not other and card.emergent(one, other) for one in query for other in target)
 
 
-def _sample_job(cell: Cell, modality: Modality, card: Card, settings: Settings) -> Job:
-    items = cell.dataset.items[modality]
+def _sample_job(cell: Cell, modality: Modality, part: slice, card: Card, settings: Settings) -> Job:
+    items = cell.dataset.items[modality][part]
     views = cell.protocol.views.get(modality, {})
     # vectors had by id depend on nothing else: samples of the same bytes under other ids are others
-    samples = [item.id for item in items] if card.by_id else cell.dataset.contents(modality)
+    samples = [item.id for item in items] if card.by_id else cell.dataset.contents(modality)[part]
     identity = _identity(card, modality, views, settings, sha256_lines(samples))
-    return Job(f"{cell.spec.name} {modality}", modality, views, items, identity, by_id=card.by_id)
+    title = f"{cell.spec.name} {modality}{' for training' if part.start else ''}"
+    return Job(title, modality, views, items, identity, by_id=card.by_id)
 
 
 def _identity(
@@ -191,7 +198,8 @@ def _confusions(samples: pd.DataFrame, most: int = 10) -> tuple[tuple[str, str, 
 
 def _versions(cell: Cell) -> dict[str, str]:
     decoders = {name: number for modality in cell.dataset.items for name, number in decoder_versions(modality).items()}
-    packages = ("ibench-eval", "torch", "open_clip_torch", "transformers", "numpy", "scipy")
+    packages = ["ibench-eval", "torch", "open_clip_torch", "transformers", "numpy", "scipy"]
+    packages += ["scikit-learn"] if cell.spec.kind is Kind.FEWSHOT else []
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}, **decoders}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +43,22 @@ class PromptSet(BaseModel):
         # open_clip keeps templates as functions of the class name: called with {} they give the template back
         templates = self.templates or tuple(function("{}") for function in open_clip_list(str(self.from_open_clip)))
         return tuple(template.replace(*self.replace) for template in templates) if self.replace else templates
+
+
+class PromptSets(BaseModel):
+    """Several prompt sets in one file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sets: tuple[PromptSet, ...] = Field(min_length=1)
+
+
+def load_prompt_sets(name: str) -> tuple[PromptSet, ...]:
+    """The prompt sets that a YAML file lists under ``sets``; else the one set of that name, or in that file."""
+    path = Path(name)
+    if path.is_file() and re.search(r"^sets\s*:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+        return read_yaml(path, PromptSets).sets
+    return (load_prompts(name),)
 
 
 def load_prompts(name: str, beside: Path = Path()) -> PromptSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ class Kind(str, Enum):
     MULTILABEL = "multilabel"
     RETRIEVAL = "retrieval"
     COMPOSITION = "composition"
+    FEWSHOT = "fewshot"
 
     def __str__(self) -> str:
         return self.value
@@ -40,13 +41,25 @@ FOUND = ("recall@1", "recall@5", "recall@10", "mrr", "median_rank")
 
 _BESIDE = ("first_recall@1", "second_recall@1", "gain")
 
+SHOTS = (1, 2, 4, 8)
+"""Training samples of each class, as in Figure 3 of ImageBind (arXiv 2305.05665)."""
+DRAWS = 10
+
+
+def shot_metrics(shots: Sequence[int]) -> tuple[str, ...]:
+    """The metrics of a few-shot task: the most shots first, then fewer, none, and all training samples."""
+    return (*(f"top1@{k}" for k in sorted((0, *shots), reverse=True)), "top1@all")
+
+
 METRICS: Mapping[Kind, tuple[str, ...]] = {
     Kind.CLASSIFICATION: ("top1", "top5", "mean_per_class_recall"),
     Kind.MULTILABEL: ("mAP",),
     Kind.RETRIEVAL: tuple(f"{direction}{name}" for direction in ("", "reverse_") for name in FOUND),
     Kind.COMPOSITION: tuple(f"{direction}{name}" for direction in ("", "reverse_") for name in (*FOUND, *_BESIDE)),
+    Kind.FEWSHOT: shot_metrics(SHOTS),
 }
-"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query."""
+"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query. The shots of fewshot are
+the task's choice: see `TaskSpec.computed`."""
 
 
 def lower_is_better(metric: str) -> bool:
@@ -97,13 +110,15 @@ class DatasetSpec(_Strict):
 
     ``reader`` is a module of `ibench.datasets`. ``path`` is a folder or file under the data root. ``columns`` says
     which column holds what, for readers of tables: a modality's name → its paths (or texts), and ``label``, ``id``,
-    ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``count`` is how many
-    samples the publisher's copy has, ``classes`` how many classes, where the data itself names them.
+    ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``train`` is the split
+    that a few-shot task draws from; without it the data must have folds. ``count`` is how many samples the publisher's
+    copy has (without those of ``train``), ``classes`` how many classes, where the data itself names them.
     """
 
     reader: str = Field(pattern="^[a-z][a-z0-9_]*$")
     path: str = "."
     split: str | None = None
+    train: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     separator: str | None = None
     count: int | None = Field(default=None, gt=0)
@@ -167,6 +182,8 @@ class TaskSpec(_Strict):
     fuse: dict[Modality, float] = Field(default_factory=dict)
     relevant: Relevant | None = None
     draw: Draw = Draw()
+    shots: tuple[int, ...] = Field(default=SHOTS, min_length=1)
+    draws: int = Field(default=DRAWS, ge=2)
     dataset: DatasetSpec
     labels: dict[str, tuple[str, ...]] | None = None
     names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
@@ -198,8 +215,8 @@ class TaskSpec(_Strict):
         if self.labels and self.names_from_open_clip:
             raise ValueError("give either 'labels' or 'names_from_open_clip'")
         for metric in self.metrics:
-            if metric not in METRICS[self.kind]:
-                raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, METRICS[self.kind])}")
+            if metric not in self.computed:
+                raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, self.computed)}")
         if self.kind is Kind.RETRIEVAL:
             if self.query is self.target:
                 raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
@@ -226,6 +243,17 @@ class TaskSpec(_Strict):
             raise ValueError("a composition has two parts, such as 'fuse: {image: 0.5, audio: 0.5}'")
         self._refuse_sides()
         self._refuse_weights()
+        return self
+
+    @model_validator(mode="after")
+    def _shots_of_fewshot(self) -> TaskSpec:
+        if self.kind is Kind.FEWSHOT:
+            if min(self.shots) < 1 or len(set(self.shots)) < len(self.shots):
+                raise ValueError("'shots' are different whole numbers from 1; 0 and all training samples are added")
+            return self
+        given = {"shots": self.shots != SHOTS, "draws": self.draws != DRAWS, "train": self.dataset.train is not None}
+        for name in (name for name, changed in given.items() if changed):
+            raise ValueError(f"'{name}' is for fewshot, this task is of kind {self.kind}")
         return self
 
     def _refuse_sides(self) -> None:
@@ -293,9 +321,21 @@ class TaskSpec(_Strict):
         return self._folder
 
     @property
+    def computed(self) -> tuple[str, ...]:
+        """The metrics that are computed, the usual headline first."""
+        return shot_metrics(self.shots) if self.kind is Kind.FEWSHOT else METRICS[self.kind]
+
+    @property
     def headline(self) -> str:
         """The metric that stands for the task in tables."""
-        return (self.metrics or METRICS[self.kind])[0]
+        return (self.metrics or self.computed)[0]
+
+    @property
+    def training(self) -> TaskSpec:
+        """The task as it reads the samples that shots are drawn from, instead of those that are tested."""
+        hub = self.dataset.hub and self.dataset.hub.model_copy(update={"split": self.dataset.train})
+        dataset = self.dataset.model_copy(update={"split": self.dataset.train, "hub": hub})
+        return self.model_copy(update={"dataset": dataset})
 
     def protocol(self, name: str | None) -> tuple[str, Protocol]:
         """The protocol of that name, or the default one. Raises IbenchError for an unknown name."""

@@ -7,6 +7,7 @@ readers' own tests' concern.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, to
 from ibench.api import evaluate
 from ibench.cells import Cell, bind
 from ibench.datasets import Dataset, Item, open_dataset
+from ibench.datasets.base import TRAINING
 from ibench.datasets.fakes import write_fake
 from ibench.encoders import Card
 from ibench.encoders.embeddings import StoredEmbeddings, Table
@@ -61,6 +63,8 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepare
     @cache
     def of(name: str) -> Prepared:
         spec = load_task(name)
+        if spec.kind is Kind.FEWSHOT:
+            spec = spec.model_copy(update={"draws": 2})
         if spec.dataset.reader in BUNDLED:
             return Prepared(spec, Path(), bind(spec, open_dataset(spec, None), None, None, None))
         layout = (spec.dataset.reader, spec.dataset.path)
@@ -92,6 +96,13 @@ def test_a_constant_encoder_scores_chance(name: str, prepare: Callable[[str], Pr
         expected = 1 / len(occurring) if task.cell.classes[0] in occurring else 0.0
         assert record.metrics["mean_per_class_recall"].value == pytest.approx(expected)
         assert record.chance == pytest.approx(1 / len(task.cell.classes))
+    elif task.spec.kind is Kind.FEWSHOT:
+        tested = [item for item in task.dataset.items[task.spec.query] if item.fold != TRAINING]
+        largest = sum(
+            Counter(label for item in fold for label in item.labels).most_common(1)[0][1] for fold in folds(tested)
+        )
+        assert max(metric.value for metric in record.metrics.values()) <= largest / len(tested)
+        assert record.chance == pytest.approx(1 / len(task.cell.classes))
     elif task.spec.kind is Kind.MULTILABEL:
         assert record.score.value == pytest.approx(record.chance)
     else:
@@ -104,6 +115,9 @@ def test_a_random_encoder_scores_what_others_count(name: str, prepare: Callable[
     encoder = random_vectors(task.cell)
     found = {metric: score.value for metric, score in run(task, encoder).metrics.items()}
     counted = COUNTED[task.spec.kind](task.cell, encoder)
+    if task.spec.kind is Kind.FEWSHOT:  # what is fitted is held to scikit-learn in tests/scoring/test_few_shots.py
+        assert set(found) == set(task.spec.computed)
+        found = {"top1@0": found["top1@0"]}
     assert found == pytest.approx(counted, abs=1e-6)
 
 
@@ -219,6 +233,18 @@ def counted_classification(cell: Cell, encoder: StoredEmbeddings) -> dict[str, f
     }
 
 
+def counted_fewshot(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    """The point without a shot: a classification of what is tested."""
+    items = cell.dataset.items[cell.spec.query]
+    tested = [row for row, item in enumerate(items) if item.fold != TRAINING]
+    gold = np.array([cell.classes.index(items[row].labels[0]) for row in tested])
+    return {"top1@0": float(np.mean(class_scores(cell, encoder)[tested].argmax(axis=1) == gold))}
+
+
+def folds(items: list[Item]) -> list[list[Item]]:
+    return [[item for item in items if item.fold == fold] for fold in {item.fold for item in items}]
+
+
 def counted_multilabel(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
     scores = class_scores(cell, encoder)
     gold = np.array([[label in item.labels for label in cell.classes] for item in cell.dataset.items[cell.spec.query]])
@@ -314,4 +340,5 @@ COUNTED = {
     Kind.MULTILABEL: counted_multilabel,
     Kind.RETRIEVAL: counted_retrieval,
     Kind.COMPOSITION: counted_composition,
+    Kind.FEWSHOT: counted_fewshot,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+from ibench.datasets._training import in_folds, with_training
 from ibench.datasets.base import FAKE_MARKER, Dataset, Item
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
@@ -17,10 +18,21 @@ __all__ = ["Dataset", "Item", "find_copy", "labels_of", "open_dataset", "paired_
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
-    """The samples of a task, from under ``data_root``, else from its pinned hub copy.
+    """The samples of a task, from under ``data_root``, else from its pinned hub copy; of a few-shot task those that are
+    tested, and those that are trained on.
 
-    Raises IbenchError when there is no copy to read, with where to get one.
+    Raises IbenchError when there is no copy to read, with where to get one, and when a few-shot task has nothing to
+    train on, or tests what it trains on.
     """
+    if spec.kind is not Kind.FEWSHOT:
+        return _opened(spec, data_root)
+    tested = _opened(spec, data_root)
+    if spec.dataset.train is None:
+        return in_folds(spec, tested)
+    return with_training(spec, tested, _opened(spec.training, data_root))
+
+
+def _opened(spec: TaskSpec, data_root: Path | None) -> Dataset:
     reader = _reader(spec)
     if reader.bundled:
         return _read(spec, reader, bundled(reader.bundled))
@@ -66,7 +78,7 @@ def paired_modalities(spec: TaskSpec, data_root: Path | None) -> tuple[Modality,
 def labels_of(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
     """The task's labels, else the data's own, else those that occur, with their names.
 
-    Raises IbenchError when one that occurs is not among them, and for other than one label in a classification.
+    Raises IbenchError when one that occurs is not among them, and for other than one label where the kind is of one.
     """
     used = dict.fromkeys(label for item in dataset.items[spec.query] for label in item.labels)
     labels = spec.named(spec.labels or dataset.labels or {label: (label,) for label in sorted(used)})
@@ -77,10 +89,8 @@ def labels_of(spec: TaskSpec, dataset: Dataset) -> Mapping[str, tuple[str, ...]]
                     f"{spec.name}: sample '{item.id}' has label '{label}', which the task does not list; "
                     f"{did_you_mean(label, labels)}"
                 )
-        if spec.kind is Kind.CLASSIFICATION and len(item.labels) != 1:
-            raise IbenchError(
-                f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; classification needs one"
-            )
+        if spec.kind in (Kind.CLASSIFICATION, Kind.FEWSHOT) and len(item.labels) != 1:
+            raise IbenchError(f"{spec.name}: sample '{item.id}' has {len(item.labels)} labels; {spec.kind} needs one")
     return labels
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +15,9 @@ from ibench.media.image import read_image
 from ibench.media.video import read_video
 from ibench.modalities import Modality, RawSample
 
+TRAINING = "training"
+"""The fold of samples that are trained on and never tested."""
+
 FAKE_MARKER = "FAKE-DATA.txt"
 """A file of this name in a data set's folder, or above it up to the data root, makes every record of it fake."""
 
@@ -25,7 +29,8 @@ class Item:
     ``decode`` is picklable, makes the raw sample, and raises UnreadableSample when it cannot. ``content`` is what
     the fingerprint covers: a file, or the digest of bytes; ``part`` says which part of it (a time span).
     ``labels`` are ids of the data's own. Two items of different modalities match when their ``group`` is the same.
-    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that.
+    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that. Of a few-shot
+    task each ``fold`` is tested after training on the others, or all are after training on `TRAINING`.
     """
 
     id: str
@@ -35,6 +40,7 @@ class Item:
     labels: tuple[str, ...] = ()
     group: str = ""
     cluster: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,9 @@ class Dataset:
         return self._digests[modality]
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, groups, clusters and content of all items; never over paths or times."""
+        """SHA-256 over ids, labels, groups, clusters, folds and content of all items; never over paths or times."""
         lines = [
-            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, content))
+            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, *_told(item.fold), content))
             for modality in sorted(self.items)
             for item, content in zip(self.items[modality], self.contents(modality), strict=True)
         ]
@@ -75,33 +81,37 @@ class Dataset:
         """The items of the other modalities."""
         return replace(self, items={one: rows for one, rows in self.items.items() if one is not modality})
 
+    def exceeds(self, limit: int) -> bool:
+        """Whether `limited` leaves something out."""
+        return any(len(_taken(items, limit, drawn=False)) < len(items) for items in self.items.values())
+
     def limited(self, limit: int, drawn: bool = False, matched: bool = True) -> Dataset:
         """The first ``limit`` samples of each modality; where they are ``matched``, those of the first one's groups.
 
         With ``drawn`` not the first, but those whose ids have the least digests: data sets that list class after class
-        give some of most classes then, and every machine the same ones.
+        give some of most classes then, and every machine the same ones. Of several folds as many of each, and all that
+        are only trained on.
         """
-        take = _drawn if drawn else _first
+        take = partial(_taken, limit=limit, drawn=drawn)
         if not matched:
-            return replace(self, items={one: take(rows, limit) for one, rows in self.items.items()}, _digests={})
+            return replace(self, items={modality: take(rows) for modality, rows in self.items.items()}, _digests={})
         first = next(iter(self.items))
-        asked = take(self.items[first], limit)
+        asked = take(self.items[first])
         kept = {item.group for item in asked}
         items = {
-            modality: asked if modality == first else take([item for item in rows if item.group in kept], limit)
+            modality: asked if modality == first else take([item for item in rows if item.group in kept])
             for modality, rows in self.items.items()
         }
         return replace(self, items=items, _digests={})
 
 
-def _first(items: Sequence[Item], limit: int) -> Sequence[Item]:
-    return items[:limit]
+def parts(items: Sequence[Item]) -> list[slice]:
+    """Where the samples are that are tested, and after them those that are only trained on, of which there may be none.
 
-
-def _drawn(items: Sequence[Item], limit: int) -> Sequence[Item]:
-    """In the data set's own order."""
-    places = sorted(range(len(items)), key=lambda place: sha256_text(items[place].id))[:limit]
-    return [items[place] for place in sorted(places)]
+    Either is embedded as a job of its own, so that a task which tests the same without training asks for the same.
+    """
+    tested = next((row for row, item in enumerate(items) if item.fold == TRAINING), len(items))
+    return [slice(0, tested), *([slice(tested, len(items))] if tested < len(items) else [])]
 
 
 def text_item(id: str, text: str, group: str, cluster: str = "", labels: tuple[str, ...] = ()) -> Item:
@@ -151,6 +161,26 @@ def digests_of(files: Sequence[Path]) -> list[str]:
         return file_digests(files)
     except OSError as error:
         raise IbenchError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _told(fold: str) -> tuple[str, ...]:
+    """Nothing for no fold, so that fingerprints from before there were folds stay what they are."""
+    return (f"fold {fold}",) if fold else ()
+
+
+def _taken(items: Sequence[Item], limit: int, drawn: bool) -> list[Item]:
+    """So many of each fold, the first or drawn, and all that are only trained on; in the data set's own order."""
+    places = list(range(len(items)))
+    if drawn:
+        places.sort(key=lambda place: sha256_text(items[place].id))
+    taken: Counter[str] = Counter()
+    kept = []
+    for place in places:
+        fold = items[place].fold
+        taken[fold] += 1
+        if fold == TRAINING or taken[fold] <= limit:
+            kept.append(place)
+    return [items[place] for place in sorted(kept)]
 
 
 def _content_digests(items: Sequence[Item]) -> list[str]:

@@ -2,12 +2,15 @@
 
 Images: the last 797 of `sklearn.datasets.load_digits` (UCI Optical Recognition of Handwritten Digits, test part);
 digits-bind was trained on the first 1,000. Sounds: ``spoken.csv`` beside the bundled weights, made with espeak-ng,
-in voices that digits-bind never heard in training.
+in voices that digits-bind never heard in training. Few-shot tasks train on folds of these: nothing that they test or
+train on has the encoder seen.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations, product, zip_longest
 from pathlib import Path
@@ -17,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ibench.datasets import manifest
-from ibench.datasets.base import Dataset, Item
+from ibench.datasets.base import Dataset, Item, digests_of
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.tasks import TaskSpec
+from ibench.tasks import Kind, TaskSpec
 
 BUNDLED = "digits_bind"
 PAIRED = (Modality.IMAGE, Modality.AUDIO)
@@ -28,13 +31,15 @@ _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 _TRAINED_ON = 1000
 _OVERLAID = 10
 """Pictures of each pair of digits."""
+_FOLDS = 5
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:
     """The test images and test sounds that the task asks for; two match when they show and say the same digit.
 
     With the split ``overlaid`` every second test image is left as it is, and of the others ten pictures of each pair of
-    digits are made, one written over the other.
+    digits are made, one written over the other. The folds of a few-shot task are fifths of the images in their order,
+    for neighbours may be of one writer, and of the voices.
     """
     if spec.dataset.split not in (None, "overlaid"):
         raise IbenchError(f"{spec.name}: no split '{spec.dataset.split}'; known: overlaid")
@@ -44,7 +49,20 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
             items[modality] = _images() if spec.dataset.split is None else _overlaid_images()
         elif modality is Modality.AUDIO:
             items[modality] = _sounds(spec, root)
+    if spec.kind is Kind.FEWSHOT:
+        items = {modality: _in_folds(several) for modality, several in items.items()}
     return Dataset(items, labels={word: (word,) for word in _WORDS}, copy="bundled with ibench")
+
+
+def _in_folds(items: Sequence[Item]) -> list[Item]:
+    """Neighbouring fifths; what is in one recording stays together, and so do two voices that sound the same."""
+    files = [item.content for item in items if isinstance(item.content, Path)]
+    recordings = digests_of(files) if files else [str(item.content) for item in items]
+    units = {recording: number for number, recording in enumerate(dict.fromkeys(recordings))}
+    return [
+        replace(item, fold=str(1 + _FOLDS * units[recording] // len(units)))
+        for item, recording in zip(items, recordings, strict=True)
+    ]
 
 
 def _images() -> list[Item]:

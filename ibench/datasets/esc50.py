@@ -12,7 +12,7 @@ from ibench.datasets._listed import ordered, present, read_table
 from ibench.datasets.base import Dataset, Item, inside
 from ibench.errors import IbenchError
 from ibench.media.audio import read_audio
-from ibench.tasks import TaskSpec
+from ibench.tasks import Kind, TaskSpec
 
 MARKER = "meta/esc50.csv"
 _COLUMNS = ("filename", "fold", "target", "category", "src_file")
@@ -22,7 +22,8 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     """The clips of ``meta/esc50.csv``, of one fold when the task's split is ``fold1`` … ``fold5``.
 
     Labels are the ``category`` column in the order of ``target``; the cluster is ``src_file``, the recording that
-    a clip was cut from. Raises IbenchError when the metadata is absent or lacks a column.
+    a clip was cut from. A few-shot task trains and tests by ``fold``. Raises IbenchError when the metadata is absent
+    or lacks a column.
     """
     table = root / MARKER
     rows = read_table(table, _COLUMNS, f"unpack ESC-50-master.zip from {spec.dataset.source}")
@@ -37,6 +38,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
             labels=(row["category"],),
             group=row["filename"],
             cluster=row["src_file"],
+            fold=row["fold"] if spec.kind is Kind.FEWSHOT else "",
         )
         for row in wanted
         for file in [inside(root / "audio", row["filename"], str(table))]

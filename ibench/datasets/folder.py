@@ -1,10 +1,10 @@
-"""Class subfolders: ``<path>/<label>/**/<file>``, as torchvision's ImageFolder reads them."""
+"""Class subfolders: ``<path>/<label>/**/<file>``, as torchvision's ImageFolder reads them, or those of a split."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder, shown
+from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder, inside, shown
 from ibench.errors import IbenchError
 from ibench.tasks import TaskSpec
 
@@ -12,17 +12,21 @@ from ibench.tasks import TaskSpec
 def read(spec: TaskSpec, root: Path) -> Dataset:
     """Every file of the query's modality below a subfolder is a sample labelled with the subfolder's name.
 
-    Labels are the subfolders in sorted order, unless the task lists its own. Raises IbenchError when there is no
-    subfolder, or none with a file of that modality.
+    The subfolders are those of ``<path>/<split>`` where the task names a split. Labels are the subfolders in sorted
+    order, unless the task lists its own. Raises IbenchError when there is no subfolder, or none with a file of that
+    modality.
     """
     suffixes = EXTENSIONS.get(spec.query)
     if suffixes is None:
         raise IbenchError(f"{spec.name}: reader 'folder' holds {', '.join(EXTENSIONS)}, not {spec.query}")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    place = root if spec.dataset.split is None else inside(root, spec.dataset.split, spec.name)
+    if not place.is_dir():
+        raise IbenchError(f"{spec.name}: {place} not found, the folder of split '{spec.dataset.split}'")
+    folders = sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
     items = [_item(spec, root, folder.name, file) for folder in folders for file in _files(folder, suffixes)]
     if not items:
         raise IbenchError(
-            f"{spec.name}: no {spec.query} files in subfolders of {root}; expected <label>/<file> "
+            f"{spec.name}: no {spec.query} files in subfolders of {place}; expected <label>/<file> "
             f"ending in {' '.join(sorted(suffixes))}"
         )
     return Dataset({spec.query: items}, labels={folder.name: (folder.name,) for folder in folders}, copy="folder")

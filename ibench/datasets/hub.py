@@ -16,7 +16,7 @@ from ibench.errors import IbenchError, UnreadableSample, did_you_mean
 from ibench.hashing import file_digests, memoised, sha256_json
 from ibench.modalities import Modality, RawSample
 from ibench.prompts import open_clip_list
-from ibench.tasks import MATCHING, HubCopy, TaskSpec
+from ibench.tasks import MATCHING, HubCopy, Kind, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
     label_names = _numbered(spec, table, columns["label"])
     keys = _column(table, columns.get("id")) or [f"row-{row:07d}" for row in range(len(table))]
     clusters = _column(table, spec.cluster) or [""] * len(table)
+    folds = _column(table, columns.get("fold")) or [""] * len(table)
     labels = [
         _labels(spec, value, label_names, copy) for value in _column(table, columns["label"]) or [None] * len(table)
     ]
@@ -70,8 +71,11 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
                 labels=label,
                 group=str(key),
                 cluster=str(cluster),
+                fold=str(fold) if spec.kind is Kind.FEWSHOT else "",
             )
-            for row, (key, digest, label, cluster) in enumerate(zip(keys, digests, labels, clusters, strict=True))
+            for row, (key, digest, label, cluster, fold) in enumerate(
+                zip(keys, digests, labels, clusters, folds, strict=True)
+            )
         ]
     return Dataset(items, labels={name: (name,) for name in label_names} or None, copy=copy)
 

@@ -23,11 +23,11 @@ def read(spec: TaskSpec, table: Path) -> Dataset:
     A modality's column (its name in ``columns``, else ``path``) holds paths relative to the table's folder;
     ``caption`` holds text, one caption or a list. Rows of the same file and time span are one item, so that a clip
     with five captions may stand in five rows; in a labelled pool, whose modalities are of samples of their own, a row
-    may lack all but one. Optional columns: ``id``, ``start`` and ``end`` in seconds, and the task's cluster key. Raises
-    IbenchError for a table that is empty, cannot be parsed, lacks a column, or names a file outside its folder. Files
-    that do not exist are listed as missing.
+    may lack all but one. Optional columns: ``id``, ``start`` and ``end`` in seconds, and the task's cluster key. Of a
+    task with a split the rows are those that have it in column ``split``. Raises IbenchError for a table that is empty,
+    cannot be parsed, lacks a column, or names a file outside its folder. Files that do not exist are listed as missing.
     """
-    rows = read_rows(table)
+    rows = _of_split(spec, table, read_rows(table))
     modalities = spec.sample_modalities
     if spec.pooled:
         _refuse_shared_column(spec, modalities)
@@ -78,8 +78,22 @@ def media_items(
             labels=_labels(spec, row, columns["label"], where) if labelled else (),
             group=_group(spec, row, columns, key),
             cluster=_cluster(spec, row),
+            fold=_fold(spec, row, where),
         )
     return list(items.values()), list(dict.fromkeys(missing))
+
+
+def _of_split(spec: TaskSpec, table: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the task's split, all of a task that names none. Raises IbenchError for a split that has none."""
+    if spec.dataset.split is None:
+        return rows
+    column = spec.dataset.columns.get("split", "split")
+    kept = [row for row in rows if str(row.get(column, "")) == spec.dataset.split]
+    if not kept:
+        splits = sorted({str(row[column]) for row in rows if column in row})
+        known = f"it has {', '.join(splits)}" if splits else "there is no such column"
+        raise IbenchError(f"{table}: no row has '{spec.dataset.split}' in column '{column}'; {known}")
+    return kept
 
 
 def _captions(
@@ -148,6 +162,12 @@ def _group(spec: TaskSpec, row: Mapping[str, Any], columns: Mapping[str, str], k
 
 def _cluster(spec: TaskSpec, row: Mapping[str, Any]) -> str:
     return str(row.get(spec.cluster, "")) if spec.cluster else ""
+
+
+def _fold(spec: TaskSpec, row: Mapping[str, Any], where: str) -> str:
+    """What the task trains and tests by, where it names a column of folds."""
+    column = spec.dataset.columns.get("fold")
+    return str(_cell(row, column, where)) if column and spec.kind is Kind.FEWSHOT else ""
 
 
 def _sample_key(row: Mapping[str, Any], columns: Mapping[str, str], relative: str) -> str:

@@ -1,4 +1,4 @@
-"""NYU Depth v2, the 654 labelled frames of its test split, from any of the forms it is distributed in.
+"""NYU Depth v2, the 654 labelled frames of its test split or the 795 for training, from any form it is distributed in.
 
 Source: Silberman et al., "Indoor Segmentation and Support Inference from RGBD Images", ECCV 2012. Told by what lies in
 the folder, the first of these that is there:
@@ -7,9 +7,9 @@ the folder, the first of these that is there:
 - ``SUNRGBD/kv1/NYUdata/NYU0001`` …: the same frames inside SUN RGB-D, cropped, in-filled anew, bits rotated;
 - ``test/{depth,rgb,scene_class}``: as nicr-scene-analysis-datasets writes it, depth in millimetres, files counted
   from 0 (github.com/TUI-NICR/nicr-scene-analysis-datasets);
-- ``nyuv2/data/val/<class>/*.png``, or ``data/val``: LanguageBind's copy of the depth of the former.
+- ``nyuv2/data/val/<class>/*.png``, or ``data/val``: LanguageBind's copy of the depth of the former, test split only.
 
-The first two need ``splits.mat`` beside them, the authors' split, whose ``testNdxs`` count from 1.
+The first two need ``splits.mat`` beside them, the authors' split, whose ``testNdxs`` and ``trainNdxs`` count from 1.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ FOCAL, BASELINE = 518.857901, 0.075
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:
-    """The test frames with one of ten labels: the nine most frequent of 27 scene types, and ``other``.
+    """The frames of split ``test`` or ``train`` with one of ten labels: the nine most frequent of 27 scene types, and
+    ``other``.
 
     Inside SUN RGB-D some scenes have other names (computer_room, lobby, study_space for computer_lab, foyer,
     study_room); in the test split all of these are ``other`` by either name. The cluster is the scene that several
-    frames were taken in (``scenes``), which only the authors' file says. Raises IbenchError for a split other than
-    ``test``, when ``splits.mat`` is absent or names frames that are not there, for a damaged file, and when images
+    frames were taken in (``scenes``), which only the authors' file says. Raises IbenchError for another split, when
+    ``splits.mat`` is absent or names frames that are not there, for a damaged file, and when images or training frames
     are wanted of a copy that has none.
     """
-    if spec.dataset.split not in (None, "test"):
-        raise IbenchError(f"{spec.name}: reader 'nyu_depth' reads split 'test', not '{spec.dataset.split}'")
+    if spec.dataset.split not in (None, *_INDICES):
+        raise IbenchError(
+            f"{spec.name}: reader 'nyu_depth' reads split {' or '.join(_INDICES)}, not '{spec.dataset.split}'"
+        )
     for marker, layout in _LAYOUTS.items():
         if (root / marker).exists():
             return layout(spec, root, root / marker)
@@ -55,16 +58,15 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
 
 def _authors_file(spec: TaskSpec, root: Path, file: Path) -> Dataset:
-    numbers = _test_numbers(spec, root)
+    numbers = _numbers(spec, root)
     indices = [number - 1 for number in numbers]
     with hdf5(file) as mat:
         counts = [len(_stack(mat, "depths", "f", 3)), array(mat, "sceneTypes").size, array(mat, "scenes").size]
         if Modality.IMAGE in (spec.query, spec.target):
             counts.append(len(_stack(mat, "images", "u", 4)))
         if numbers[-1] > min(counts):
-            raise IbenchError(
-                f"{root / 'splits.mat'}: testNdxs names frame {numbers[-1]}, {file.name} has {min(counts)}"
-            )
+            named = f"{root / 'splits.mat'}: {_INDICES[_split(spec)]} names frame {numbers[-1]}"
+            raise IbenchError(f"{named}, {file.name} has {min(counts)}")
         kinds, scenes = strings(mat, "sceneTypes", indices), strings(mat, "scenes", indices)
     frames = (
         Frame(
@@ -82,7 +84,7 @@ def _authors_file(spec: TaskSpec, root: Path, file: Path) -> Dataset:
 def _in_sun_rgbd(spec: TaskSpec, root: Path, folder: Path) -> Dataset:
     frames: list[Frame] = []
     missing: list[str] = []
-    for id in map(_id, _test_numbers(spec, root)):
+    for id in map(_id, _numbers(spec, root)):
         scene = scene_name(folder / id / "scene.txt")
         if scene is None:
             missing.append(id)
@@ -92,14 +94,14 @@ def _in_sun_rgbd(spec: TaskSpec, root: Path, folder: Path) -> Dataset:
 
 
 def _nicr(spec: TaskSpec, root: Path, labels: Path) -> Dataset:
-    test = labels.parent
-    scenes = {file.stem: scene_name(file) for file in shown(labels, "*.txt")}
+    place = labels.parent.parent / _split(spec)
+    scenes = {file.stem: scene_name(file) for file in shown(place / labels.name, "*.txt")}
     frames = (
         Frame(
             id=stem,
             label=_label(scene),
-            depth=_millimetres(test / "depth" / f"{stem}.png"),
-            image=image_source(test / "rgb" / f"{stem}.png"),
+            depth=_millimetres(place / "depth" / f"{stem}.png"),
+            image=image_source(place / "rgb" / f"{stem}.png"),
         )
         for stem, scene in scenes.items()
         if scene
@@ -112,6 +114,8 @@ def _languagebind(spec: TaskSpec, root: Path, marker: Path) -> Dataset:
     val = marker.parent
     if Modality.IMAGE in (spec.query, spec.target):
         raise IbenchError(f"{spec.name}: LanguageBind's copy in {val} has no images; get {spec.dataset.source}")
+    if _split(spec) != "test":
+        raise IbenchError(f"{spec.name}: LanguageBind's copy in {val} is of the test split; get {spec.dataset.source}")
     folders = [folder for folder in shown(val, "*") if folder.is_dir()]
     frames = (
         Frame(f"{folder.name}/{file.name}", _label(folder.name), _millimetres(file), None)
@@ -130,19 +134,25 @@ _LAYOUTS = {
 }
 MARKER = tuple(_LAYOUTS)
 PAIRED = (Modality.DEPTH, Modality.IMAGE)
+_INDICES = {"test": "testNdxs", "train": "trainNdxs"}
 
 
-def _test_numbers(spec: TaskSpec, root: Path) -> list[int]:
-    """The frames of the test split, counted from 1, ascending."""
+def _split(spec: TaskSpec) -> str:
+    return spec.dataset.split or "test"
+
+
+def _numbers(spec: TaskSpec, root: Path) -> list[int]:
+    """The frames of the task's split, counted from 1, ascending."""
+    name = _INDICES[_split(spec)]
     split = root / "splits.mat"
     if not split.is_file():
         raise IbenchError(
             f"{spec.name}: {split} not found, the authors' train and test split; see {spec.dataset.source}"
         )
-    numbers = v5_list(split, "testNdxs")  # as integers or, from MATLAB itself, perhaps as doubles
+    numbers = v5_list(split, name)  # as integers or, from MATLAB itself, perhaps as doubles
     whole = [number for number in numbers if isinstance(number, int | float) and float(number).is_integer()]
     if not numbers or len(whole) < len(numbers) or min(whole) < 1:
-        raise IbenchError(f"{split}: testNdxs must be whole numbers from 1")
+        raise IbenchError(f"{split}: {name} must be whole numbers from 1")
     return sorted({int(number) for number in whole})
 
 

@@ -1,7 +1,8 @@
 """SUN RGB-D as its authors publish it: ``SUNRGBD.zip`` and ``SUNRGBDtoolbox.zip`` unpacked beside each other.
 
 Source: rgbd.cs.princeton.edu (Song et al., CVPR 2015). 10,335 frames of four sensors, each in a folder of its own,
-``SUNRGBD/<sensor>/<set>/…/<frame>``, see `ibench.datasets._rgbd`; ``allsplit.mat`` lists 5,050 of them for testing.
+``SUNRGBD/<sensor>/<set>/…/<frame>``, see `ibench.datasets._rgbd`; ``allsplit.mat`` lists 5,050 of them for testing and
+5,285 for training.
 """
 
 from __future__ import annotations
@@ -24,23 +25,26 @@ SCENES = (
     "living_room", "office", "rest_space", "study_space",
 )  # fmt: skip
 """The 19 scenes with more than 80 frames: the classes of the paper's scene categorisation."""
+_LISTS = {"test": "alltest", "train": "alltrain"}
 
 
 def read(spec: TaskSpec, root: Path) -> Dataset:
-    """The test frames whose ``scene.txt`` is one of the 19 `SCENES`, in the order of ``allsplit.mat``: 4,659.
+    """The frames of split ``test`` or ``train`` whose ``scene.txt`` is one of the 19 `SCENES`, in the order of
+    ``allsplit.mat``: 4,659 for testing.
 
     A frame whose ``scene.txt`` is not there is missing, whatever its scene would have been. Frames of one sequence of
     SUN3D (``xtion/sun3ddata/<place>/<sequence>/<frame>``) are one cluster. Raises IbenchError when the split or the
     folder of frames is absent, and for a path that leaves it or a sensor that is not known.
     """
-    if spec.dataset.split not in (None, "test"):
-        raise IbenchError(f"{spec.name}: reader 'sun_rgbd' reads split 'test', not '{spec.dataset.split}'")
+    split = spec.dataset.split or "test"
+    if split not in _LISTS:
+        raise IbenchError(f"{spec.name}: reader 'sun_rgbd' reads split {' or '.join(_LISTS)}, not '{split}'")
     frames_root = root / "SUNRGBD"
     if not frames_root.is_dir():
         raise IbenchError(f"{spec.name}: {frames_root} not found; unpack SUNRGBD.zip beside SUNRGBDtoolbox")
     frames: list[Frame] = []
     missing: list[str] = []
-    for path in _test_paths(root / MARKER):
+    for path in _paths(root / MARKER, _LISTS[split]):
         folder = inside(frames_root, str(path), str(root / MARKER))
         scene = scene_name(folder / "scene.txt")
         if scene is None:
@@ -52,17 +56,17 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     return replace(found, labels={scene: (scene,) for scene in SCENES})
 
 
-def _test_paths(split: Path) -> list[PurePosixPath]:
-    """The test frames' folders below ``SUNRGBD``.
+def _paths(split: Path, name: str) -> list[PurePosixPath]:
+    """The folders of a list of frames below ``SUNRGBD``.
 
     The list has them as they lay on its authors' disk, ``/n/fs/sun3d/data/SUNRGBD/kv2/…``, some with a slash at the
     end or two in the middle.
     """
     paths = []
-    for entry in v5_list(split, "alltest"):
+    for entry in v5_list(split, name):
         _, found, below = str(entry).partition("/SUNRGBD/")
         if not found or not below.strip("/"):
-            raise IbenchError(f"{split}: alltest has {str(entry)!r}, expected a path with /SUNRGBD/ in it")
+            raise IbenchError(f"{split}: {name} has {str(entry)!r}, expected a path with /SUNRGBD/ in it")
         paths.append(PurePosixPath(below.lstrip("/")))
     return list(dict.fromkeys(paths))
 

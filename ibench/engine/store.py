@@ -30,6 +30,11 @@ class Embeddings:
     vectors: NDArray[np.float32]
     unreadable: dict[int, str] = field(default_factory=dict)
 
+    def followed_by(self, more: Embeddings) -> Embeddings:
+        """These, then those of ``more`` samples."""
+        later = {len(self.vectors) + position: reason for position, reason in more.unreadable.items()}
+        return Embeddings(np.concatenate([self.vectors, more.vectors]), self.unreadable | later)
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ibench.errors import IbenchError
 from ibench.exchange.counterparts import counterparts
 from ibench.exchange.reading import Found, Reading, by_metric, first_few, parsed
-from ibench.tasks import METRICS, load_task, lower_is_better, task_files
+from ibench.tasks import load_task, lower_is_better, task_files
 
 _PROTOCOL = "own"
 _NO_SCORES = ("alias", "name", "sample_len", "sample_count")
@@ -74,7 +74,7 @@ def _scores(entry: Mapping[str, object]) -> dict[str, object]:
 
 def _metrics_of(task: str) -> dict[str, str]:
     """Names of a task's metrics → ibench's: ibench's own of the kind but ranks, and lm-eval's for them."""
-    own = [metric for metric in METRICS[load_task(task).kind] if not lower_is_better(metric)]
+    own = [metric for metric in load_task(task).computed if not lower_is_better(metric)]
     return {metric: metric for metric in own} | {
         theirs: ours for theirs, ours in counterparts().lm_eval.metrics.items() if ours in own
     }

@@ -11,7 +11,7 @@ from ibench.errors import IbenchError
 from ibench.modalities import pair_name
 from ibench.results import Record
 from ibench.scoring.intervals import Metric
-from ibench.tasks import MATCHING, lower_is_better, points
+from ibench.tasks import MATCHING, Kind, lower_is_better, points
 
 _ACCURACY = {"top1": "accuracy"}  # the hub's name; the others go by ibench's
 _BY = "ibench"
@@ -84,6 +84,8 @@ def _result(record: Record, name: str, metric: Metric) -> EvalResult:
 
 def _task_type(record: Record) -> str:
     """As the hub names such tasks: zero-shot-image-classification, zero-shot-text-to-audio-retrieval."""
+    if record.kind == Kind.FEWSHOT:
+        return f"few-shot-{record.query}-classification"
     if record.kind in MATCHING:
         return f"zero-shot-{record.query}-to-{record.target}-retrieval"
     return f"zero-shot-{record.query}-{record.kind}"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ibench.cells import Cell
 from ibench.engine.store import Embeddings
-from ibench.kinds import classification, composition, multilabel, retrieval
+from ibench.kinds import classification, composition, fewshot, multilabel, retrieval
 from ibench.kinds.base import Scored
 from ibench.modalities import Modality
 from ibench.scoring.similarity import Vectors
@@ -30,4 +30,5 @@ SCORE: Mapping[Kind, Score] = {
     Kind.MULTILABEL: multilabel.score,
     Kind.RETRIEVAL: retrieval.score,
     Kind.COMPOSITION: composition.score,
+    Kind.FEWSHOT: fewshot.score,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ibench.comparison import Comparison, Row, Standing, members, over_suite
+from ibench.comparison import Comparison, Row, Standing, members, over_suite, prompt_spreads
 from ibench.report.render import Table, as_csv, as_json, document, refuse_unknown
 from ibench.report.tables import EMERGENT, LEGEND, change, count, number, p_value, pair, with_interval
 from ibench.results import references
@@ -28,7 +28,7 @@ def comparison_table(table: Comparison, form: str, suite: str | None = None) -> 
     if form == "json":
         return as_json(_nested(table, suite))
     standings = over_suite(table, suite) if suite is not None else {}
-    tables = [*_blocks(table), *_suite_table(table, suite, standings), _published(table)]
+    tables = [*_blocks(table), _prompts_table(table), *_suite_table(table, suite, standings), _published(table)]
     return document(tables, _notes(table, standings), form)
 
 
@@ -83,6 +83,21 @@ def _suite_table(table: Comparison, suite: str | None, standings: Mapping[str, S
     return [Table(f"Suite {suite}, {len(members(suite))} tasks", ["", *table.encoders], [means, borda])]
 
 
+def _prompts_table(table: Comparison) -> Table:
+    """How far each encoder's score moves with the prompts, in points."""
+    rows = [
+        [
+            one.task,
+            ", ".join(one.protocols),
+            one.metric,
+            *(number(one.metric, one.values[name]) if name in one.values else "–" for name in table.encoders),
+        ]
+        for one in prompt_spreads(table)
+    ]
+    headers = ["task", "protocols", "metric", *table.encoders]
+    return Table("Prompt sensitivity: the best less the worst of several prompt sets", headers, rows, 3)
+
+
 def _published(table: Comparison) -> Table:
     known = references(row.any for row in table.rows)
     rows = [[one.task, one.model, one.protocol, one.metric, one.source, f"{one.value:g}"] for one in known]
@@ -123,7 +138,14 @@ def _flat(table: Comparison, row: Row, encoder: str) -> dict[str, Any]:
     }
     score = record.score
     own = {"encoder": encoder, "value": score.value, "low": score.low, "high": score.high, "n": record.n}
-    return {**shared, **own, "emergent": record.emergent, "reference": table.encoders[0], **_paired(row, encoder)}
+    told = {**shared, **own, "emergent": record.emergent, "reference": table.encoders[0], **_paired(row, encoder)}
+    return {**told, "prompt_sensitivity": _prompt_sensitivity(table, row, encoder)}
+
+
+def _prompt_sensitivity(table: Comparison, row: Row, encoder: str) -> float | None:
+    """How far an encoder's score of a row's task moves with the prompts, where that is known."""
+    spreads = [one for one in prompt_spreads(table) if one.task == row.task and row.protocol in one.protocols]
+    return spreads[0].values.get(encoder) if spreads else None
 
 
 def _paired(row: Row, encoder: str) -> dict[str, Any]:
@@ -151,7 +173,12 @@ def _nested(table: Comparison, suite: str | None) -> dict[str, Any]:
             "metric": row.any.headline,
             "chance": row.any.chance,
             "encoders": {
-                name: {**record.score.model_dump(), "emergent": record.emergent, **_paired(row, name)}
+                name: {
+                    **record.score.model_dump(),
+                    "emergent": record.emergent,
+                    **_paired(row, name),
+                    "prompt_sensitivity": _prompt_sensitivity(table, row, name),
+                }
                 for name, record in row.records.items()
             },
         }

@@ -102,6 +102,27 @@ def _classified(record: Record, rows: pd.DataFrame, samples: Samples, most: int)
     return [_of("Furthest from right", wrong, most, look), _of("Right, and the surest", right, most, look)]
 
 
+def _drawn(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    """By the share of the draws that a sample was right in, with the most shots."""
+
+    def look(row: Mapping[str, Any]) -> Look:
+        return Look(
+            samples.shown(record.query, row["id"]),
+            bool(row["correct"]),
+            samples.name(row["prediction"]),
+            samples.name(row["gold"]),
+            note=f"said in {100 * row['score']:.0f}% of the draws; right in {100 * row[shots]:.0f}%",
+        )
+
+    shots = next(name for name in record.metrics if name.startswith("top1@"))
+    ranked = rows.sort_values([shots, "score"], ascending=[True, False], kind="stable")
+    right = rows[rows["correct"]].sort_values([shots, "score"], ascending=False, kind="stable")
+    return [
+        _of("Furthest from right", ranked[~ranked["correct"]], most, look),
+        _of("Right, and the surest", right, most, look),
+    ]
+
+
 def _tagged(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
     """By the mean rank of a sample's own classes; the scores have names only with the data."""
     if not samples.classes or rows.empty:
@@ -181,6 +202,7 @@ _OF_KIND: Mapping[Kind, Callable[[Record, pd.DataFrame, Samples, int], list[Look
     Kind.MULTILABEL: _tagged,
     Kind.RETRIEVAL: _retrieved,
     Kind.COMPOSITION: _composed,
+    Kind.FEWSHOT: _drawn,
 }
 
 

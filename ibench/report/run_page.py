@@ -14,6 +14,7 @@ from ibench.errors import IbenchError
 from ibench.hashing import sha256_lines
 from ibench.prompts import PromptSet, load_prompts, prompt_names
 from ibench.report.classes import Bars, Curve, Matrix, curves, matrix, precisions, recalls
+from ibench.report.curves import Drawing, drawings
 from ibench.report.html import page
 from ibench.report.looks import Looks, Samples, looks
 from ibench.report.tables import count, number, pair
@@ -45,6 +46,7 @@ class Section:
     bars: Sequence[Bars]
     matrix: Matrix | None
     curves: Sequence[Curve]
+    drawings: Sequence[Drawing]
     looks: Sequence[Looks]
     name: Callable[[str], str]
     without_samples: str
@@ -97,6 +99,7 @@ def _section(file: Path, own: Mapping[str, TaskSpec], roots: Roots, most: int) -
         _bars(kind, rows, samples, record.seed),
         matrix(rows, samples.classes) if kind is Kind.CLASSIFICATION else None,
         curves(rows) if kind in MATCHING else (),
+        drawings(record.curves),
         looks(record, rows, samples, most),
         samples.name,
         why,

@@ -72,6 +72,8 @@ def contract_table(outcomes: Sequence[Outcome]) -> str:
 
 def data_table(report: DataReport) -> str:
     """What `ibench data check` found, on one screen."""
+    from ibench.datasets.base import parts  # and with it the codecs, which other tables do without
+
     spec, dataset = report.spec, report.dataset
     about = [
         ["task", f"{spec.name}: {spec.title}" if spec.title else spec.name],
@@ -87,12 +89,15 @@ def data_table(report: DataReport) -> str:
     headers = ["modality", "found", "expected", "unreadable"]
     rows = [
         [
-            modality,
-            len(items),
-            report.expected(modality) or "",
-            "not looked at" if report.unreadable is None else len(report.unreadable.get(modality, ())),
+            f"{modality}{' for training' if part.start else ''}",
+            len(items[part]),
+            (not part.start and report.expected(modality)) or "",
+            "not looked at"
+            if report.unreadable is None
+            else sum(item.id in report.unreadable.get(modality, ()) for item in items[part]),
         ]
         for modality, items in dataset.items.items()
+        for part in parts(items)
     ]
     lines += ["", tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 3))]
     if spec.kind not in MATCHING:

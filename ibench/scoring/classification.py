@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def score(
     for rows, scores in name_scores(queries, names, names_of):
         predicted[rows] = scores.argmax(axis=1)
         best[rows] = scores[np.arange(len(scores)), predicted[rows]]
-        rank[rows] = _rank_of(scores, gold[rows])
+        rank[rows] = rank_of(scores, gold[rows])
     samples = pd.DataFrame(
         {
             "id": list(ids),
@@ -62,7 +63,7 @@ def confusion(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(samples["gold"], samples["prediction"])
 
 
-def _rank_of(scores: Vectors, gold: NDArray[np.intp]) -> list[int]:
+def rank_of(scores: NDArray[Any], gold: NDArray[np.intp]) -> list[int]:
     """1 for the class that wins; an equal score of a class listed earlier counts as better."""
     own = np.take_along_axis(scores, gold[:, None], axis=1)
     earlier = np.arange(scores.shape[1])[None, :] < gold[:, None]

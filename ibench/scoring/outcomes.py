@@ -29,6 +29,8 @@ def outcome(metric: str, rows: pd.DataFrame) -> Outcome:
         return rows[name.replace("recall@1", "rank")].to_numpy() <= 1
     if name == "gain":
         return composition.gain(rows)
+    if name.startswith("top1@") and name in rows:
+        return _of_draws(rows[name].to_numpy())
     if name == "mean_per_class_recall":
         return classification.mean_recall(rows["correct"].to_numpy(), pd.factorize(rows["gold"])[0])
     if name == "mrr":
@@ -55,6 +57,13 @@ def aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     if second["id"].is_unique and set(first["id"]) == set(second["id"]):
         return _at(second, pd.Index(second["id"]).get_indexer(pd.Index(first["id"])))
     raise IbenchError("the per-sample rows are of different samples")
+
+
+def _of_draws(right: NDArray[np.bool_] | NDArray[np.float64]) -> Outcome:
+    """Of a few-shot task: hits where nothing was drawn, else the share of the draws in which a sample was right."""
+    if right.dtype == np.bool_:
+        return right.astype(np.bool_)
+    return lambda weights: float(np.average(right, weights=weights))
 
 
 def _median(values: NDArray[np.int64]) -> Outcome:

@@ -18,6 +18,7 @@ import ibench
 from ibench.cells import bind
 from ibench.datasets import Dataset, open_dataset
 from ibench.datasets._matlab import v5_list
+from ibench.datasets.base import TRAINING
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import DepthMap, Modality
 from ibench.prompts import load_prompts
@@ -235,13 +236,42 @@ def test_the_split_must_be_there_and_fit(tmp_path: Path, layout: str) -> None:
         open_dataset(spec, tmp_path)
 
 
-def test_only_the_test_split_is_read(tmp_path: Path) -> None:
-    for name in ("nyu_depth", "sun_rgbd"):
-        (write_authors_file if name == "nyu_depth" else write_sun_rgbd)(tmp_path)
-        spec = load_task(name)
-        train = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"split": "train"})})
-        with pytest.raises(IbenchError, match="reads split 'test', not 'train'"):
-            open_dataset(train, tmp_path)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_few_shot_tasks_train_on_the_training_split(tmp_path: Path, layout: str) -> None:
+    LAYOUTS[layout](tmp_path)
+    spec = load_task("nyu_depth_fewshot")
+    if layout == "languagebind":
+        with pytest.raises(IbenchError, match=r"LanguageBind's copy in .* is of the test split"):
+            open_dataset(spec, tmp_path)
+        return
+    if layout == "nicr":
+        for number in (1, 5):
+            save_png(tmp_path / "train" / "depth" / f"{number - 1:04d}.png", millimetres(number))
+            (tmp_path / "train" / "scene_class").mkdir(exist_ok=True)
+            (tmp_path / "train" / "scene_class" / f"{number - 1:04d}.txt").write_text(KINDS[number - 1])
+    data = open_dataset(spec, tmp_path)
+    tested = open_dataset(load_task("nyu_depth"), tmp_path)
+    items = data.items[Modality.DEPTH]
+    assert [item.fold for item in items] == [""] * 4 + [TRAINING] * 2
+    assert [item.labels[0] for item in items[4:]] == ["living_room", "home_office"]
+    assert data.contents(Modality.DEPTH)[:4] == tested.contents(Modality.DEPTH)
+    for item, number in zip(items[4:], (1, 5), strict=True):
+        np.testing.assert_allclose(item.decode().metres, millimetres(number) / 1000, rtol=1e-6)
+
+
+def test_few_shot_tasks_train_on_the_training_list_of_sun_rgbd(tmp_path: Path) -> None:
+    items = open_dataset(load_task("sun_rgbd_fewshot"), write_sun_rgbd(tmp_path)).items[Modality.DEPTH]
+    assert [item.fold for item in items] == [""] * 5 + [TRAINING]
+    assert (items[-1].id, items[-1].labels) == ("kv2/align_kv2/of_the_train_split", ("office",))
+
+
+@pytest.mark.parametrize("name", ["nyu_depth", "sun_rgbd"])
+def test_a_split_that_there_is_not(tmp_path: Path, name: str) -> None:
+    (write_authors_file if name == "nyu_depth" else write_sun_rgbd)(tmp_path)
+    spec = load_task(name)
+    other = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"split": "val"})})
+    with pytest.raises(IbenchError, match="reads split test or train, not 'val'"):
+        open_dataset(other, tmp_path)
 
 
 def test_without_a_copy_every_marker_is_named(tmp_path: Path) -> None:
@@ -367,7 +397,8 @@ def write_sun_rgbd(folder: Path, listed: list[str] | None = None) -> Path:
     cells[0, :] = paths
     split = folder / "SUNRGBDtoolbox" / "traintestSUNRGBD" / "allsplit.mat"
     split.parent.mkdir(parents=True, exist_ok=True)
-    savemat(split, {"alltrain": np.array([["x"]], object), "alltest": cells}, do_compression=True)
+    train = np.array([["/n/fs/sun3d/data/SUNRGBD/kv2/align_kv2/of_the_train_split"]], object)
+    savemat(split, {"alltrain": train, "alltest": cells}, do_compression=True)
     return folder
 
 

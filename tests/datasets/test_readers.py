@@ -137,6 +137,24 @@ def test_a_hub_data_set_is_read_from_each_layout(tmp_path: Path, hub_rows: Datas
     assert (record.n, record.score.value) == (9, 1)
 
 
+def test_few_shot_tasks_train_on_another_split_of_a_hub_data_set_or_on_folds(tmp_path: Path, hub_rows: Dataset) -> None:
+    from datasets import DatasetDict
+
+    tested = hub_rows.select(range(0, 9, 3))
+    training = hub_rows.select([row for row in range(9) if row % 3])
+    folds = hub_rows.add_column("part", [number % 3 for number in range(9)])
+    DatasetDict({"test": tested, "train": training, "all": folds}).save_to_disk(tmp_path / "copy")
+    few = {"kind": "fewshot", "shots": [1, 2], "draws": 2}
+    spec = spec_of("hub", **few, dataset={"reader": "hub", "path": "copy", "split": "test", "train": "train"})
+    ids = [item.id for item in open_dataset(spec, tmp_path).items[Modality.IMAGE]]
+    assert ids[:4] == ["row-0000000", "row-0000001", "row-0000002", "train/row-0000000"]
+    (record,) = ibench.evaluate(make_oracle("cpu", "fp32"), [spec], data_root=tmp_path)
+    assert (record.n, record.score.value) == (3, 1)
+    whole = {"reader": "hub", "path": "copy", "split": "all", "columns": {"fold": "part"}}
+    (record,) = ibench.evaluate(make_oracle("cpu", "fp32"), [spec_of("hub", **few, dataset=whole)], data_root=tmp_path)
+    assert (record.n, record.score.value) == (9, 1)
+
+
 def test_hub_and_folder_copies_share_their_embeddings(tmp_path: Path, hub_rows: Dataset) -> None:
     """The same bytes are the same samples, wherever they lie."""
     hub_rows.save_to_disk(tmp_path / "copy")
@@ -220,7 +238,7 @@ def test_a_folder_takes_any_depth_case_and_hidden_files(tmp_path: Path) -> None:
         (tmp_path / "copy" / name / "deep" / "Picture One.PNG").write_bytes(png(colour, 1))
         (tmp_path / "copy" / name / "notes.txt").write_text("no picture")
     (tmp_path / "copy" / ".cache").mkdir()
-    data = open_dataset(spec_of("folder"), tmp_path)
+    data = open_dataset(spec_of("folder", dataset={"reader": "folder", "path": "copy"}), tmp_path)
     assert [item.id for item in data.items[Modality.IMAGE]] == [
         f"{name}/deep/Picture One.PNG" for name in sorted(COLOURS)
     ]

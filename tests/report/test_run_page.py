@@ -77,7 +77,7 @@ def test_without_the_data_samples_have_their_ids(tmp_path: Path) -> None:
     text = report(runs, tmp_path / "page.html", samples=3).read_text(encoding="utf-8")
     assert "By their ids only: " in text
     assert "<img" not in text
-    assert samples_of(next(runs.rglob("*.json")))["id"].iloc[0] in text
+    assert sum(id in text for id in samples_of(next(runs.rglob("*.json")))["id"]) >= 3
 
 
 def test_other_samples_than_those_measured_are_not_shown(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from ibench.datasets.nyu_depth import SCENES
 from ibench.tasks import TaskSpec
 
 _OTHERS = ("cafe", "computer_lab", "excercise_room", "foyer", "study_room")  # the second e is theirs
-_FRAMES = 6
+_FRAMES, _TESTED = 12, 4  # eight of each for training: what few-shot tasks draw
 _WIDTH, _HEIGHT = 64, 48
 
 
 def write(spec: TaskSpec, place: Path) -> None:
-    """Six frames of two places for each of 14 scene types, every second one in the test split, counted from 1."""
+    """Twelve frames of six places for each of 14 scene types, the first four in the test split, counted from 1."""
     rng = np.random.default_rng(0)
     kinds = [kind for kind in (*SCENES, *_OTHERS) for _ in range(_FRAMES)]
-    scenes = [f"{kind}_{1 + frame % _FRAMES // 3:04d}" for frame, kind in enumerate(kinds)]
+    scenes = [f"{kind}_{1 + frame % _FRAMES // 2:04d}" for frame, kind in enumerate(kinds)]
     count = len(kinds)
     place.mkdir(parents=True, exist_ok=True)
     with h5py.File(place / "nyu_depth_v2_labeled.mat", "w", userblock_size=512) as mat:
@@ -33,7 +33,8 @@ def write(spec: TaskSpec, place: Path) -> None:
     with (place / "nyu_depth_v2_labeled.mat").open("r+b") as file:
         file.write(header + bytes(8) + b"\x00\x02IM")
     numbers = np.arange(1, count + 1, dtype=np.uint16)[:, None]
-    savemat(place / "splits.mat", {"trainNdxs": numbers[::2], "testNdxs": numbers[1::2]})
+    tested = np.arange(count) % _FRAMES < _TESTED
+    savemat(place / "splits.mat", {"trainNdxs": numbers[~tested], "testNdxs": numbers[tested]})
 
 
 def _write_strings(mat: h5py.File, name: str, texts: list[str]) -> None:

@@ -13,17 +13,18 @@ from ibench.tasks import TaskSpec
 
 _SETS = ("kv1/NYUdata", "kv2/kinect2data", "realsense/lg", "xtion/sun3ddata/hotel_x/hotel_x_1")
 _NOT_OF_THE_19 = ("lobby", "bookstore")
-_FRAMES = 2
+_FRAMES, _FOR_TRAINING = 2, 8  # of each scene in the two lists; eight are what few-shot tasks draw
 _WHERE_THEY_LAY = "/n/fs/sun3d/data/SUNRGBD/"
 
 
 def write(spec: TaskSpec, place: Path) -> None:
-    """Two frames for each of the 19 scenes and two others, and ``allsplit.mat`` with its authors' paths.
+    """Two frames for testing and eight for training of each of the 19 scenes and two others, and ``allsplit.mat`` with
+    its authors' paths.
 
     Every fifth path of the split ends in a slash, every seventh has two in the middle.
     """
     rng = np.random.default_rng(0)
-    scenes = [scene for scene in (*SCENES, *_NOT_OF_THE_19) for _ in range(_FRAMES)]
+    scenes = [scene for each in (_FRAMES, _FOR_TRAINING) for scene in (*SCENES, *_NOT_OF_THE_19) for _ in range(each)]
     frames = []
     for number, scene in enumerate(scenes):
         name = f"{_SETS[number % len(_SETS)]}/frame-{number:04d}"
@@ -41,7 +42,9 @@ def write(spec: TaskSpec, place: Path) -> None:
         focal = 520 + number
         (folder / "intrinsics.txt").write_text(f"{focal}.5 0 320 \n0 {focal}.5 240 \n0 0 1 \n", encoding="utf-8")
     (place / MARKER).parent.mkdir(parents=True, exist_ok=True)
-    savemat(place / MARKER, {"alltest": _cells([_as_they_wrote(number, name) for number, name in enumerate(frames)])})
+    written = [_as_they_wrote(number, name) for number, name in enumerate(frames)]
+    tested = _FRAMES * len((*SCENES, *_NOT_OF_THE_19))
+    savemat(place / MARKER, {"alltest": _cells(written[:tested]), "alltrain": _cells(written[tested:])})
 
 
 def _as_they_wrote(number: int, name: str) -> str:
