@@ -398,7 +398,8 @@ def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cel
             copy = spec.reading, _root(task, request.data_root)
             if copy not in read:
                 read[copy] = open_dataset(spec, copy[1])
-            cells.append(bind(spec, read[copy], request.protocol, request.prompts, request.limit))
+            cell = bind(spec, read[copy], request.protocol, request.prompts, request.limit)
+            cells.append(cell if Modality.TEXT in checkpoint.card.modalities else cell.without_text())
         except IbenchError as error:
             if not request.skip_unavailable:
                 raise
@@ -462,11 +463,7 @@ def _by_text(run: _Run, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]
 
 
 def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allowed: int) -> None:
-    reasons = [
-        f"{cell.dataset.items[modality][position].id} ({reason})"
-        for modality, part in embeddings.items()
-        for position, reason in part.unreadable.items()
-    ]
+    reasons = [f"{id} ({reason})" for (_, id), reason in cell.unreadable(embeddings).items()]
     if len(reasons) > allowed:
         more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
         raise IbenchError(

@@ -74,11 +74,7 @@ def record_of(
 ) -> tuple[Record, pd.DataFrame]:
     """Score a task from its embeddings: the record (timings to be filled in), and its per-sample rows."""
     spec = cell.spec
-    unreadable = {
-        cell.dataset.items[modality][position].id: reason
-        for modality, part in embeddings.items()
-        for position, reason in part.unreadable.items()
-    }
+    unreadable = {id: reason for (_, id), reason in cell.unreadable(embeddings).items()}
     scored = SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
     record = Record(
         encoder=EncoderIdentity(

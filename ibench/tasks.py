@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator, model_validator
 
 from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_json
-from ibench.modalities import Modality, pair_name
+from ibench.modalities import Modality, Region, pair_name
 from ibench.prompts import open_clip_list
 from ibench.resources import bundled
 from ibench.yamlfile import read_yaml
@@ -25,6 +25,7 @@ class Kind(str, Enum):
     CLASSIFICATION = "classification"
     MULTILABEL = "multilabel"
     RETRIEVAL = "retrieval"
+    LOCALISATION = "localisation"
 
     def __str__(self) -> str:
         return self.value
@@ -38,8 +39,12 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
         for direction in ("", "reverse_")
         for name in ("recall@1", "recall@5", "recall@10", "mrr", "median_rank")
     ),
+    Kind.LOCALISATION: tuple(
+        f"{asked}{name}" for asked in ("", "text_", "centre_") for name in ("ciou@0.5", "auc", "pointing")
+    ),
 }
-"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query."""
+"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query; ``text_`` is of the class
+name as the query, ``centre_`` of a box in the middle of the frame, which asks nothing."""
 
 
 def lower_is_better(metric: str) -> bool:
@@ -76,7 +81,8 @@ class DatasetSpec(_Strict):
     ``reader`` is a module of `ibench.datasets`. ``path`` is a folder or file under the data root. ``columns`` says
     which column holds what, for readers of tables: a modality's name → its paths (or texts), and ``label``, ``id``,
     ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``count`` is how many
-    samples the publisher's copy has, ``classes`` how many classes, where the data itself names them.
+    samples the publisher's copy has, ``classes`` how many classes, where the data itself names them. ``proposals`` is
+    a file in the data's folder with the windows of each frame, for a localisation that searches no grid.
     """
 
     reader: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -86,20 +92,66 @@ class DatasetSpec(_Strict):
     separator: str | None = None
     count: int | None = Field(default=None, gt=0)
     classes: int | None = Field(default=None, gt=0)
+    proposals: str | None = None
     licence: str = "unspecified"
     source: str = "local files"
     hub: HubCopy | None = None
 
-    @field_validator("path")
+    @field_validator("path", "proposals")
     @classmethod
-    def _inside_the_root(cls, path: str) -> str:
-        if Path(path).is_absolute() or ".." in Path(path).parts:
+    def _inside_the_root(cls, path: str | None) -> str | None:
+        if path is not None and (Path(path).is_absolute() or ".." in Path(path).parts):
             raise ValueError("must lie inside the data root: a relative path without '..' (the root is --data-root)")
         return path
 
 
+class Search(_Strict):
+    """How a localisation searches a frame, and what of the map counts as found.
+
+    ``scales`` are how many windows fit side by side along each side of the frame, one grid for each: a window of scale
+    3 is a third as wide and a third as high as the frame. From one to the next it is 1 / ``steps`` of a window, so that
+    they overlap by half with 2 steps. Empty where the data set has ``proposals``. Found is what is above the median of
+    the map (``upper-half``), or at least a ``threshold`` of the map's range. ``agree`` boxes have to hold a pixel for
+    it to be of the source in full: with 1 every box is true, with 2 two of an image's annotators agree.
+    """
+
+    scales: tuple[int, ...] = ()
+    steps: int = Field(default=2, ge=1, le=8)
+    threshold: Literal["upper-half"] | float = "upper-half"
+    agree: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Search:
+        if len(set(self.scales)) < len(self.scales) or any(not 1 <= scale <= 16 for scale in self.scales):
+            raise ValueError("'scales' are different whole numbers from 1 to 16")
+        if self.scales == (1,):
+            raise ValueError("one window as large as the frame finds nothing; add a scale")
+        if len(self.windows) > MAX_WINDOWS:
+            raise ValueError(f"{len(self.windows):,} windows a frame, the limit is {MAX_WINDOWS:,}; take fewer steps")
+        if isinstance(self.threshold, float) and not 0 < self.threshold < 1:
+            raise ValueError("'threshold' is upper-half, or a share of the map's range between 0 and 1")
+        return self
+
+    @property
+    def windows(self) -> tuple[Region, ...]:
+        """The grid, large windows first, row by row."""
+        found = []
+        for scale in sorted(self.scales):
+            along = [
+                (at / (scale * self.steps), (at + self.steps) / (scale * self.steps))
+                for at in range((scale - 1) * self.steps + 1)
+            ]
+            found += [(left, top, right, bottom) for top, bottom in along for left, right in along]
+        return tuple(found)
+
+
+MAX_WINDOWS = 2000
+"""Windows of one frame, each of which is embedded."""
+
+
 class Protocol(_Strict):
-    """One way the task is run: prompts, how class names are written, how samples are cut into views.
+    """One way the task is run: prompts, how class names are written, how samples are cut into views, how a frame is
+    searched.
 
     ``names`` gives labels another name (or names, of which the best counts) than the task's own in this protocol.
     """
@@ -108,6 +160,7 @@ class Protocol(_Strict):
     underscores: str = Field(default="spaces", pattern="^(spaces|keep)$")
     names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     views: dict[Modality, dict[str, Any]] = Field(default_factory=dict)
+    search: Search | None = None
 
     @field_validator("names", mode="before")
     @classmethod
@@ -166,6 +219,9 @@ class TaskSpec(_Strict):
         if self.kind is Kind.RETRIEVAL:
             if self.query is self.target:
                 raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
+        elif self.kind is Kind.LOCALISATION:
+            if (self.query, self.target) != (Modality.AUDIO, Modality.IMAGE):
+                raise ValueError("localisation is of a sound in a picture: set 'query: audio' and 'target: image'")
         else:
             if self.target is not Modality.TEXT or self.query is Modality.TEXT:
                 raise ValueError(f"{self.kind} is from a modality to text: set 'target: text' and another 'query'")
@@ -186,6 +242,19 @@ class TaskSpec(_Strict):
             raise ValueError("the weights of 'fuse' must be above 0 and sum to 1")
         return self
 
+    @model_validator(mode="after")
+    def _searchable(self) -> TaskSpec:
+        if self.kind is not Kind.LOCALISATION:
+            if self.dataset.proposals or any(protocol.search for protocol in self.protocols.values()):
+                raise ValueError("'search' and 'proposals' are for localisation")
+            return self
+        for name, protocol in self.protocols.items():
+            if protocol.search is None:
+                raise ValueError(f"protocol '{name}' needs 'search', such as {{scales: [2, 3, 4]}}")
+            if bool(protocol.search.scales) == bool(self.dataset.proposals):
+                raise ValueError(f"protocol '{name}': give 'scales', or 'proposals' in 'dataset', not both or neither")
+        return self
+
     def parts(self, side: Modality) -> dict[Modality, float]:
         """What ``query`` or ``target`` is made of, modality → weight: itself alone, or what it is fused of, itself
         first."""
@@ -204,8 +273,10 @@ class TaskSpec(_Strict):
 
     @property
     def sample_modalities(self) -> tuple[Modality, ...]:
-        """What a reader gives items of: both sides of a retrieval with all their parts, else the query."""
-        sides = (self.query, self.target) if self.kind is Kind.RETRIEVAL else (self.query,)
+        """What a reader gives items of: both sides of a retrieval with all their parts, a sound and the frame that is
+        searched for it, else the query."""
+        both = self.kind in (Kind.RETRIEVAL, Kind.LOCALISATION)
+        sides = (self.query, self.target) if both else (self.query,)
         return tuple(part for side in sides for part in self.parts(side))
 
     @property

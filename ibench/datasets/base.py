@@ -12,7 +12,7 @@ from ibench.hashing import file_digests, sha256_lines, sha256_text
 from ibench.media.audio import read_audio
 from ibench.media.image import read_image
 from ibench.media.video import read_video
-from ibench.modalities import Modality, RawSample
+from ibench.modalities import Modality, RawSample, Region
 
 FAKE_MARKER = "FAKE-DATA.txt"
 """A file of this name in a data set's folder, or above it up to the data root, makes every record of it fake."""
@@ -25,7 +25,8 @@ class Item:
     ``decode`` is picklable, makes the raw sample, and raises UnreadableSample when it cannot. ``content`` is what
     the fingerprint covers: a file, or the digest of bytes; ``part`` says which part of it (a time span).
     ``labels`` are ids of the data's own. Two items of different modalities match when their ``group`` is the same.
-    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that.
+    Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that. ``boxes`` say
+    where the source of a sound is in the picture of its group.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Item:
     labels: tuple[str, ...] = ()
     group: str = ""
     cluster: str = ""
+    boxes: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Dataset:
 
     ``labels`` maps the data's label ids, in order, to class names, where its own metadata has them. ``missing``
     names samples that the metadata lists and the copy lacks. ``copy`` says which copy was read, without its path.
+    ``proposals`` are windows of the pictures, by the picture's id, where the task names a file of them.
     """
 
     items: Mapping[Modality, Sequence[Item]]
@@ -50,6 +53,7 @@ class Dataset:
     missing: tuple[str, ...] = ()
     copy: str = "local"
     fake: bool = False
+    proposals: Mapping[str, tuple[Region, ...]] | None = None
     _digests: dict[Modality, list[str]] = field(default_factory=dict, repr=False)
 
     def contents(self, modality: Modality) -> list[str]:
@@ -59,9 +63,9 @@ class Dataset:
         return self._digests[modality]
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, groups, clusters and content of all items; never over paths or times."""
+        """SHA-256 over ids, labels, groups, clusters, boxes and content of all items; never over paths or times."""
         lines = [
-            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, content))
+            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, content, *map(str, item.boxes)))
             for modality in sorted(self.items)
             for item, content in zip(self.items[modality], self.contents(modality), strict=True)
         ]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ibench.cells import Cell
 from ibench.engine.store import Embeddings
-from ibench.kinds import classification, multilabel, retrieval
+from ibench.kinds import classification, localisation, multilabel, retrieval
 from ibench.kinds.base import Scored
 from ibench.modalities import Modality
 from ibench.scoring.similarity import Vectors
@@ -29,4 +29,5 @@ SCORE: Mapping[Kind, Score] = {
     Kind.CLASSIFICATION: classification.score,
     Kind.MULTILABEL: multilabel.score,
     Kind.RETRIEVAL: retrieval.score,
+    Kind.LOCALISATION: localisation.score,
 }

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ibench.errors import IbenchError
-from ibench.scoring import classification, retrieval
+from ibench.scoring import classification, localisation, retrieval
 from ibench.scoring.intervals import weighted_median
 from ibench.scoring.multilabel import RankedScores
 from ibench.scoring.paired import Outcome
@@ -33,6 +33,9 @@ def outcome(metric: str, rows: pd.DataFrame) -> Outcome:
         return _median(rows["rank"].to_numpy())
     if name == "mAP":
         return _mean_average_precision(rows)
+    asked_with, of = metric[: metric.rfind("_") + 1], metric[metric.rfind("_") + 1 :]
+    if of in ("ciou@0.5", "auc", "pointing") and f"{asked_with}ciou" in rows:
+        return _located(of, rows[f"{asked_with}ciou"].to_numpy(), rows[f"{asked_with}pointing"].to_numpy())
     raise IbenchError(f"metric '{metric}' cannot be compared in pairs")
 
 
@@ -51,6 +54,12 @@ def aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     if second["id"].is_unique and set(first["id"]) == set(second["id"]):
         return _at(second, pd.Index(second["id"]).get_indexer(pd.Index(first["id"])))
     raise IbenchError("the per-sample rows are of different samples")
+
+
+def _located(metric: str, ciou: NDArray[np.float64], pointing: NDArray[np.bool_]) -> Outcome:
+    if metric == "auc":
+        return localisation.area_under(ciou)
+    return ciou >= 0.5 if metric == "ciou@0.5" else pointing
 
 
 def _median(values: NDArray[np.int64]) -> Outcome:

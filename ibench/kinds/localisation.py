@@ -1,0 +1,121 @@
+"""A sound, and the class it is of by name, each asked for in the windows of its frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ibench.cells import Cell
+from ibench.datasets import Item
+from ibench.engine.store import Embeddings
+from ibench.errors import IbenchError
+from ibench.kinds.base import Scored, readable
+from ibench.modalities import Modality, Region
+from ibench.scoring import localisation as scoring
+from ibench.scoring.classifier import class_embeddings
+from ibench.scoring.similarity import Vectors, similarity_rows
+
+
+class _Searched(NamedTuple):
+    """A frame all of whose windows could be read: their vectors [windows, dim], ids and places."""
+
+    vectors: Vectors
+    ids: Sequence[str]
+    regions: tuple[Region, ...]
+
+
+def score(
+    cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
+) -> Scored:
+    """One query after the other, so that no more than the windows of a frame is scored at a time."""
+    spec, search = cell.spec, cell.protocol.search
+    assert search is not None
+    frames = _searched(cell, embeddings)
+    vectors, items = readable(cell, spec.query, embeddings)
+    asked = [position for position, item in enumerate(items) if item.group in frames]
+    if not asked:
+        raise IbenchError(f"{spec.name}: no sound has a frame that could be read")
+    names = class_embeddings(cell.texts, embedding_of) if cell.texts else None
+    found: dict[str, list[scoring.Found]] = {"": [], "text_": [], "centre_": []}
+    sources, rows = [], []
+    for position in asked:
+        item = items[position]
+        frame = frames[item.group]
+        source = scoring.source_map(item.boxes, search.agree)
+        cosines = _cosines(vectors[position : position + 1], frame)
+        found[""].append(scoring.judge(cosines, frame.regions, source, search.threshold))
+        found["centre_"].append(scoring.judge_centre(source))
+        if names is not None:
+            by_name = _cosines(names[_names_of(item, cell)], frame)
+            found["text_"].append(scoring.judge(by_name, frame.regions, source, search.threshold))
+        sources.append(source)
+        rows.append(_row(item, frame, cosines))
+    clusters = [items[position].cluster for position in asked]
+    metrics = {
+        prefix + name: metric
+        for prefix, several in found.items()
+        if several
+        for name, metric in scoring.metrics_of(several, clusters, seed).items()
+    }
+    if spec.headline not in metrics:
+        raise IbenchError(f"{spec.name}: without class names or text there is no {spec.headline}; set other 'metrics'")
+    windows = [frames[items[position].group].regions for position in asked]
+    return Scored(
+        metrics,
+        _table(rows, found),
+        scoring.chance(spec.headline.rpartition("_")[2], windows, sources, search.threshold),
+        scoring.TIES,
+    )
+
+
+def _searched(cell: Cell, embeddings: Mapping[Modality, Embeddings]) -> dict[str, _Searched]:
+    """The frames by their group; one with a window that could not be read is left out."""
+    vectors, windows = readable(cell, cell.spec.target, embeddings)
+    regions = {frame.item.group: frame.regions for frame in cell.frames}
+    found = {}
+    for group, several in groupby(enumerate(windows), lambda numbered: numbered[1].group):
+        rows = list(several)
+        if len(rows) == len(regions[group]):
+            own = vectors[rows[0][0] : rows[-1][0] + 1]
+            found[group] = _Searched(own, [item.id for _, item in rows], regions[group])
+    return found
+
+
+def _cosines(queries: Vectors, frame: _Searched) -> Vectors:
+    """The cosine of each window with the nearest of the queries, [windows]; equal for equal windows."""
+    return np.concatenate([part for _, part in similarity_rows(queries, frame.vectors)]).max(axis=0)
+
+
+def _names_of(item: Item, cell: Cell) -> list[int]:
+    """The rows of the class names that a sound's classes go by."""
+    return [row for label in item.labels for row in cell.names_of[cell.classes.index(label)]]
+
+
+def _row(item: Item, frame: _Searched, cosines: Vectors) -> dict[str, object]:
+    best = int(cosines.argmax())
+    return {
+        "id": item.id,
+        "gold": ", ".join(item.labels),
+        "prediction": frame.ids[best],
+        "score": cosines[best],
+        "cluster": item.cluster,
+        "frame": item.group,
+        "boxes": [list(box) for box in item.boxes],
+        "windows": cosines,
+    }
+
+
+def _table(rows: Iterable[dict[str, object]], found: Mapping[str, Sequence[scoring.Found]]) -> pd.DataFrame:
+    """A row per sound: id, gold (its class), prediction (the nearest window) and its score, cluster, frame, the boxes
+    and the cosine of every window, and for each query its cIoU and whether it pointed into the source; correct is a
+    cIoU of at least 0.5."""
+    table = pd.DataFrame(rows)
+    for prefix, several in found.items():
+        if several:
+            table[f"{prefix}ciou"] = [one.ciou for one in several]
+            table[f"{prefix}pointing"] = [one.pointing for one in several]
+    return table.assign(correct=table["ciou"] >= 0.5)

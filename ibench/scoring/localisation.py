@@ -1,0 +1,202 @@
+"""Where in a frame a query's source is: a map of window scores, held to the boxes that people drew.
+
+The map and its judgement follow the published evaluation of VGG-SS and Flickr-SoundNet: maps of 224 × 224 pixels, the
+consensus of annotators and cIoU of Senocak et al. (Learning to Localize Sound Source in Visual Scenes, CVPR 2018), as
+`utils.py` and `test.py` of github.com/hche11/Localizing-Visual-Sounds-the-Hard-Way (arXiv 2104.02691) compute them. The
+pointing game is that of Zhang et al. (Top-down Neural Attention by Excitation Backprop, ECCV 2016), without its
+tolerance of 15 pixels: a point is in the source or it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibench.scoring.intervals import Metric, bootstrap, proportion
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom as shares of the frame's sides."""
+
+Floats = NDArray[np.float64]
+
+TIES = "of several places with the highest score all have to be in the source; a map of one value finds nothing"
+SIDE = 224
+UPPER_HALF = "upper-half"
+_THRESHOLDS = np.array([0.05 * step for step in range(21)])  # as the published code writes them, in floats
+_CHANCE_MAPS = 5000
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The rectangles of a map within which every pixel is covered by the same windows.
+
+    ``row_edges`` [R + 1] and ``column_edges`` [C + 1] are in pixels, ``rows`` [R, windows] and ``columns`` [C, windows]
+    are 1 where a window reaches over a row or column of rectangles, else 0. A map is one value a rectangle, [R, C]: the
+    pixels of one are equal to the bit.
+    """
+
+    row_edges: NDArray[np.intp]
+    column_edges: NDArray[np.intp]
+    rows: Floats
+    columns: Floats
+
+    @property
+    def pixels(self) -> Floats:
+        """How many pixels each rectangle has, [R, C]."""
+        return np.outer(np.diff(self.row_edges), np.diff(self.column_edges)).astype(np.float64)
+
+    def sums(self, image: Floats) -> Floats:
+        """The sum of an image [SIDE, SIDE] over each rectangle, [R, C]."""
+        by_row = np.add.reduceat(image, self.row_edges[:-1], axis=0)
+        return np.asarray(np.add.reduceat(by_row, self.column_edges[:-1], axis=1))
+
+    def spread(self, values: Floats) -> Floats:
+        """A map [R, C] as an image [SIDE, SIDE]."""
+        return values.repeat(np.diff(self.row_edges), axis=0).repeat(np.diff(self.column_edges), axis=1)
+
+
+class Found(NamedTuple):
+    """How one frame was searched: the consensus IoU, and whether the map's highest point is in the source."""
+
+    ciou: float
+    pointing: bool
+
+
+@lru_cache(maxsize=8)  # all frames share one grid; proposals are of one frame, which is asked for a few times in a row
+def tiling(windows: Sequence[Box]) -> Tiling:
+    """The rectangles that windows make of a frame; their edges go to the nearest of SIDE pixels."""
+    left, top, right, bottom = np.rint(np.array(windows) * SIDE).astype(np.intp).T
+    row_edges = np.unique([0, SIDE, *top, *bottom])
+    column_edges = np.unique([0, SIDE, *left, *right])
+    return Tiling(row_edges, column_edges, _reach(row_edges[:-1], top, bottom), _reach(column_edges[:-1], left, right))
+
+
+def _reach(starts: NDArray[np.intp], low: NDArray[np.intp], high: NDArray[np.intp]) -> Floats:
+    return ((low <= starts[:, None]) & (starts[:, None] < high)).astype(np.float64)
+
+
+def score_map(scores: NDArray[np.floating], tiles: Tiling) -> Floats:
+    """The mean score of the windows that cover each rectangle, stretched to 0..1 over the frame; [windows] → [R, C].
+
+    Where no window is, it is 0. A frame covered all over by one score says nothing, and is 0 everywhere.
+    """
+    covered = tiles.rows @ tiles.columns.T
+    sums = (tiles.rows * scores.astype(np.float64)) @ tiles.columns.T
+    known = covered > 0
+    values = np.zeros(covered.shape)
+    if known.any():  # else every proposal is smaller than a pixel
+        means = sums[known] / covered[known]
+        low, high = means.min(), means.max()
+        values[known] = (means - low) / (high - low) if high > low else float(not known.all())
+    return values
+
+
+def source_map(boxes: Sequence[Box], agree: int) -> Floats:
+    """How surely each pixel is of the source, [SIDE, SIDE]: the share of ``agree`` boxes that hold it, at most 1.
+
+    Edges are cut to whole pixels within the frame, as the published code cuts them; a box of no pixel, of which VGG-SS
+    has some, holds none.
+    """
+    votes = np.zeros((SIDE, SIDE))
+    for left, top, right, bottom in (np.clip(boxes, 0, 1) * SIDE).astype(int) if len(boxes) else ():
+        votes[top:bottom, left:right] += 1
+    return np.minimum(votes / agree, 1.0)
+
+
+def found_part(values: Floats, tiles: Tiling, threshold: str | float) -> NDArray[np.bool_]:
+    """Which rectangles of a map are found, [R, C].
+
+    With UPPER_HALF those above the median of the pixels (the value that half of them, rounded up, do not exceed), and
+    those at the maximum, which may fill more than half; else those of at least ``threshold``. A map of one value finds
+    nothing.
+    """
+    if not isinstance(threshold, str):
+        return values >= threshold
+    order = np.argsort(values, axis=None, kind="stable")
+    upto = np.cumsum(tiles.pixels.ravel()[order])
+    median = values.ravel()[order[np.searchsorted(upto, SIDE * SIDE // 2, side="right")]]
+    return (values > median) | (values == 1.0)
+
+
+def consensus_iou(found: NDArray[np.bool_], source: Floats, tiles: Tiling) -> float:
+    """What is found of the source, over the source and what is found beside it; 0 where neither is anything.
+
+    Σ source over the found pixels, divided by Σ source over all + the found pixels where the source is 0. For a source
+    of 0 and 1 it is the IoU.
+    """
+    inside = float(tiles.sums(source)[found].sum())
+    union = float(source.sum() + tiles.sums((source == 0).astype(np.float64))[found].sum())
+    return inside / union if union else 0.0
+
+
+def points_into(values: Floats, source: Floats, tiles: Tiling) -> bool:
+    """Whether the map's highest point is in the source, where as many boxes as have to agree hold it.
+
+    The point is the middle of the rectangle with the highest value; of several with the same, all have to be inside. A
+    map of one value points nowhere.
+    """
+    if not values.any():
+        return False
+    row, column = np.nonzero(values == values.max())
+    middles = [
+        (edges[at] + edges[at + 1] - 1) // 2 for edges, at in ((tiles.row_edges, row), (tiles.column_edges, column))
+    ]
+    return bool((source[middles[0], middles[1]] == 1.0).all())
+
+
+def judge(scores: NDArray[np.floating], windows: Sequence[Box], source: Floats, threshold: str | float) -> Found:
+    """One query's scores [windows] of a frame, held to its source [SIDE, SIDE]."""
+    tiles = tiling(tuple(windows))
+    values = score_map(scores, tiles)
+    return Found(consensus_iou(found_part(values, tiles, threshold), source, tiles), points_into(values, source, tiles))
+
+
+def judge_centre(source: Floats) -> Found:
+    """The box in the middle that is half of the frame, as much as the upper half of a map, held to a source."""
+    half = 0.5**0.5 / 2
+    box = (0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half)
+    return judge(np.ones(1), (box,), source, 0.5)
+
+
+def metrics_of(found: Sequence[Found], clusters: Sequence[str], seed: int) -> dict[str, Metric]:
+    """The share of frames with a cIoU of at least 0.5, the area under that share over the cIoU, and the pointing game's
+    accuracy."""
+    ciou = np.array([one.ciou for one in found])
+    return {
+        "ciou@0.5": proportion(ciou >= 0.5, clusters, seed),
+        "auc": bootstrap(area_under(ciou), clusters, seed),
+        "pointing": proportion(np.array([one.pointing for one in found]), clusters, seed),
+    }
+
+
+def area_under(ciou: Floats) -> Callable[[Floats], float]:
+    """The area under the share of samples whose cIoU reaches a threshold, over thresholds from 0 to 1 in steps of 0.05
+    by the trapezoidal rule, as a function of the samples' weights.
+
+    It is a mean over samples, as the area under a sum is the sum of the areas.
+    """
+    areas = np.trapezoid((ciou[:, None] >= _THRESHOLDS).astype(np.float64), _THRESHOLDS, axis=1)
+    return lambda weights: float(areas @ weights / weights.sum())
+
+
+def chance(metric: str, windows: Sequence[Sequence[Box]], sources: Sequence[Floats], threshold: str | float) -> float:
+    """What a metric is when the windows of each frame have independent random scores: a mean over 5,000 maps or more.
+
+    ``windows`` and ``sources`` are by frame. The draws are the same whatever the encoder and the run's seed.
+    """
+    rng = np.random.default_rng(0)
+    times = -(-_CHANCE_MAPS // len(sources))
+    found = [
+        judge(rng.random(len(boxes)), boxes, source, threshold)
+        for boxes, source in zip(windows, sources, strict=True)
+        for _ in range(times)
+    ]
+    ciou = np.array([one.ciou for one in found])
+    if metric == "auc":
+        return area_under(ciou)(np.ones(len(ciou)))
+    return float(np.mean(ciou >= 0.5 if metric == "ciou@0.5" else [one.pointing for one in found]))
