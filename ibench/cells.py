@@ -70,8 +70,8 @@ def bind(spec: TaskSpec, dataset: Dataset, protocol: str | None, prompts: str | 
     if chosen.search is not None:
         if not any(item.boxes for item in dataset.items[spec.query]):
             raise IbenchError(
-                f"{spec.name}: reader '{spec.dataset.reader}' says of no {spec.query} where its source is; use one that "
-                "reads boxes, such as 'vggss'"
+                f"{spec.name}: reader '{spec.dataset.reader}' says of no {spec.query} where its source is; use one "
+                "that reads boxes, such as 'vggss'"
             )
         frames = frames_of(dataset.items[spec.target], chosen.search.windows, dataset.proposals)
         windows = [window for frame in frames for window in frame.windows]

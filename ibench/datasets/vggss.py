@@ -2,9 +2,9 @@
 
 Source: github.com/hche11/Localizing-Visual-Sounds-the-Hard-Way (arXiv 2104.02691): ``metadata/vggss.json`` is a list of
 ``{"file": "zpWuikVorYg_000032", "class": "elk bugling", "bbox": [[left, top, right, bottom], ...]}`` in shares of the
-frame's sides, of 5,158 clips of VGGSound. Of the clips there are no files: one cuts the frame in the middle of the clip
-(section 5 of the paper) to ``frames/{file}.jpg`` and its 10 s of sound to ``audio/{file}.wav``, as the README lays them
-out.
+frame's sides, of 5,158 clips of VGGSound. The clips themselves are not published: one cuts the frame in the middle of
+each, which is the one that was annotated, to ``frames/{file}.jpg``, and its 10 s of sound to ``audio/{file}.wav``, as
+the README lays them out.
 """
 
 from __future__ import annotations
