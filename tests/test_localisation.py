@@ -117,7 +117,7 @@ def test_a_random_encoder_is_near_chance(patches: Path) -> None:
     """Of random vectors of the digits, whose frames are many: within three standard errors of chance."""
     rng = np.random.default_rng(0)
     noise = {one: lambda raw: torch.from_numpy(rng.standard_normal((1, 16)).astype(np.float32)) for one in Modality}
-    spec = load_task("spoken_digits_localisation").model_copy(update={"metrics": ("pointing",)})
+    spec = load_task("digits_localisation").model_copy(update={"metrics": ("pointing",)})
     (record,) = ibench.evaluate(ToyEncoder("random", noise), [spec])
     n, expected = record.n, record.chance
     assert abs(record.score.value - expected) < 3 * np.sqrt(expected * (1 - expected) / n)

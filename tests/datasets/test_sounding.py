@@ -299,7 +299,7 @@ def test_a_file_of_proposals_that_is_not_there_is_told(vggss: Path) -> None:
 
 
 def test_frames_of_digits_hold_the_digit_that_is_said() -> None:
-    spec = load_task("spoken_digits_localisation")
+    spec = load_task("digits_localisation")
     found = open_dataset(spec, None)
     images = open_dataset(load_task("digits"), None).items[Modality.IMAGE]
     known = {np.asarray(item.decode()).tobytes(): item.labels[0] for item in images}
@@ -324,6 +324,6 @@ def corners(pixels: np.ndarray) -> list[bytes]:
 
 
 def test_frames_of_digits_are_the_same_on_every_machine() -> None:
-    spec = load_task("spoken_digits_localisation")
+    spec = load_task("digits_localisation")
     items: list[Item] = list(open_dataset(spec, None).items[Modality.IMAGE])
     assert items[0].content == "FILL"
