@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ class _Searched(NamedTuple):
 def score(
     cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
 ) -> Scored:
-    """One query after the other, so that no more than the windows of a frame is scored at a time."""
+    """One sound after the other, so that the maps of one frame are all that is held at a time."""
     spec, search = cell.spec, cell.protocol.search
     assert search is not None
     frames = _searched(cell, embeddings)
@@ -41,7 +40,9 @@ def score(
         raise IbenchError(f"{spec.name}: no sound has a frame that could be read")
     names = class_embeddings(cell.texts, embedding_of) if cell.texts else None
     found: dict[str, list[scoring.Found]] = {"": [], "text_": [], "centre_": []}
-    sources, rows = [], []
+    by_chance: list[scoring.Found] = []
+    rows = []
+    rng = np.random.default_rng(0)  # chance is the same whatever the encoder and the run's seed
     for position in asked:
         item = items[position]
         frame = frames[item.group]
@@ -52,7 +53,7 @@ def score(
         if names is not None:
             by_name = _cosines(names[_names_of(item, cell)], frame)
             found["text_"].append(scoring.judge(by_name, frame.regions, source, search.threshold))
-        sources.append(source)
+        by_chance += scoring.judge_random(frame.regions, source, search.threshold, len(asked), rng)
         rows.append(_row(item, frame, cosines))
     clusters = [items[position].cluster for position in asked]
     metrics = {
@@ -63,25 +64,20 @@ def score(
     }
     if spec.headline not in metrics:
         raise IbenchError(f"{spec.name}: without class names or text there is no {spec.headline}; set other 'metrics'")
-    windows = [frames[items[position].group].regions for position in asked]
-    return Scored(
-        metrics,
-        _table(rows, found),
-        scoring.chance(spec.headline.rpartition("_")[2], windows, sources, search.threshold),
-        scoring.TIES,
-    )
+    chance = scoring.share(spec.headline.rpartition("_")[2], by_chance)
+    return Scored(metrics, _table(rows, found), chance, scoring.TIES)
 
 
 def _searched(cell: Cell, embeddings: Mapping[Modality, Embeddings]) -> dict[str, _Searched]:
     """The frames by their group; one with a window that could not be read is left out."""
-    vectors, windows = readable(cell, cell.spec.target, embeddings)
-    regions = {frame.item.group: frame.regions for frame in cell.frames}
-    found = {}
-    for group, several in groupby(enumerate(windows), lambda numbered: numbered[1].group):
-        rows = list(several)
-        if len(rows) == len(regions[group]):
-            own = vectors[rows[0][0] : rows[-1][0] + 1]
-            found[group] = _Searched(own, [item.id for _, item in rows], regions[group])
+    part = embeddings[cell.spec.target]
+    found, start = {}, 0
+    for frame in cell.frames:
+        rows = range(start, start + len(frame.regions))
+        start = rows.stop
+        if part.unreadable.keys().isdisjoint(rows):
+            ids = [item.id for item in cell.dataset.items[cell.spec.target][rows.start : rows.stop]]
+            found[frame.item.group] = _Searched(part.vectors[rows.start : rows.stop], ids, frame.regions)
     return found
 
 

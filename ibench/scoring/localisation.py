@@ -156,6 +156,15 @@ def judge(scores: NDArray[np.floating], windows: Sequence[Box], source: Floats, 
     return Found(consensus_iou(found_part(values, tiles, threshold), source, tiles), points_into(values, source, tiles))
 
 
+def judge_random(
+    windows: Sequence[Box], source: Floats, threshold: str | float, frames: int, rng: np.random.Generator
+) -> list[Found]:
+    """What is found by chance, with an independent random score for each window: as many times as it takes for 5,000
+    maps of so many ``frames``, at least once."""
+    times = -(-_CHANCE_MAPS // frames)
+    return [judge(rng.random(len(windows)), windows, source, threshold) for _ in range(times)]
+
+
 def judge_centre(source: Floats) -> Found:
     """The box in the middle that is half of the frame, as much as the upper half of a map, held to a source."""
     half = 0.5**0.5 / 2
@@ -184,18 +193,8 @@ def area_under(ciou: Floats) -> Callable[[Floats], float]:
     return lambda weights: float(areas @ weights / weights.sum())
 
 
-def chance(metric: str, windows: Sequence[Sequence[Box]], sources: Sequence[Floats], threshold: str | float) -> float:
-    """What a metric is when the windows of each frame have independent random scores: a mean over 5,000 maps or more.
-
-    ``windows`` and ``sources`` are by frame. The draws are the same whatever the encoder and the run's seed.
-    """
-    rng = np.random.default_rng(0)
-    times = -(-_CHANCE_MAPS // len(sources))
-    found = [
-        judge(rng.random(len(boxes)), boxes, source, threshold)
-        for boxes, source in zip(windows, sources, strict=True)
-        for _ in range(times)
-    ]
+def share(metric: str, found: Sequence[Found]) -> float:
+    """One of the three metrics, without an interval."""
     ciou = np.array([one.ciou for one in found])
     if metric == "auc":
         return area_under(ciou)(np.ones(len(ciou)))

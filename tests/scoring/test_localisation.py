@@ -15,14 +15,15 @@ from ibench.scoring.localisation import (
     Found,
     Tiling,
     area_under,
-    chance,
     consensus_iou,
     found_part,
     judge,
     judge_centre,
+    judge_random,
     metrics_of,
     points_into,
     score_map,
+    share,
     source_map,
     tiling,
 )
@@ -249,16 +250,17 @@ def test_metrics_come_out_of_their_rows_again() -> None:
 
 
 def test_chance_is_what_random_scores_give() -> None:
-    halves = [(LEFT, RIGHT)] * 4
+    """Of halves that are found by turns: the whole source or nothing in three frames, half or nothing in one."""
     sources = [source_map([box], 1) for box in (LEFT, RIGHT, LEFT, QUARTERS[0])]
+    whole, half = (area_under(np.array([ciou, 0.0]))(np.ones(2)) for ciou in (1.0, 0.5))
     for threshold in (UPPER_HALF, 0.5):
-        for metric in ("ciou@0.5", "pointing"):
-            assert chance(metric, halves, sources, threshold) == pytest.approx(0.5, abs=0.03)
-    # a frame of which it is found whole or not at all by turns, and one of which half is found or nothing
-    half_and_whole = [area_under(np.array([1.0, 0.0]))(np.ones(2)), area_under(np.array([0.5, 0.0]))(np.ones(2))]
-    expected = np.average(half_and_whole, weights=[3, 1])
-    assert chance("auc", halves, sources, 0.5) == pytest.approx(expected, abs=0.03)
-    assert chance("auc", halves, sources, 0.5) == chance("auc", halves, sources, 0.5)
+        rng = np.random.default_rng(0)
+        found = [one for source in sources for one in judge_random((LEFT, RIGHT), source, threshold, len(sources), rng)]
+        assert len(found) == 5000
+        assert share("ciou@0.5", found) == pytest.approx(0.5, abs=0.03)
+        assert share("pointing", found) == pytest.approx(0.5, abs=0.03)
+        assert share("auc", found) == pytest.approx((3 * whole + half) / 4, abs=0.03)
+    assert len(judge_random((LEFT, RIGHT), sources[0], 0.5, 6000, rng)) == 1
 
 
 def test_a_tiling_knows_its_size() -> None:
