@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -34,33 +35,33 @@ def score(
     spec, search = cell.spec, cell.protocol.search
     assert search is not None
     frames = _searched(cell, embeddings)
-    vectors, items = readable(cell, spec.query, embeddings)
-    asked = [position for position, item in enumerate(items) if item.group in frames]
-    if not asked:
+    heard = [
+        (vector, item)
+        for vector, item in zip(*readable(cell, spec.query, embeddings), strict=True)
+        if item.group in frames
+    ]
+    if not heard:
         raise IbenchError(f"{spec.name}: no sound has a frame that could be read")
     names = class_embeddings(cell.texts, embedding_of) if cell.texts else None
-    found: dict[str, list[scoring.Found]] = {"": [], "text_": [], "centre_": []}
+    found: dict[str, list[scoring.Found]] = defaultdict(list)
     by_chance: list[scoring.Found] = []
     rows = []
     rng = np.random.default_rng(0)  # chance is the same whatever the encoder and the run's seed
-    for position in asked:
-        item = items[position]
+    for vector, item in heard:
         frame = frames[item.group]
         source = scoring.source_map(item.boxes, search.agree)
-        cosines = _cosines(vectors[position : position + 1], frame)
-        found[""].append(scoring.judge(cosines, frame.regions, source, search.threshold))
-        found["centre_"].append(scoring.judge_centre(source))
+        cosines = {"": _cosines(vector[None], frame)}
         if names is not None:
-            by_name = _cosines(names[_names_of(item, cell)], frame)
-            found["text_"].append(scoring.judge(by_name, frame.regions, source, search.threshold))
-        by_chance += scoring.judge_random(frame.regions, source, search.threshold, len(asked), rng)
-        rows.append(_row(item, frame, cosines))
-    clusters = [items[position].cluster for position in asked]
+            cosines["text_"] = _cosines(names[_names_of(item, cell)], frame)
+        for prefix, scores in cosines.items():
+            found[prefix].append(scoring.judge(scores, frame.regions, source, search.threshold))
+        found["centre_"].append(scoring.judge_centre(source))
+        by_chance += scoring.judge_random(frame.regions, source, search.threshold, len(heard), rng)
+        rows.append(_row(item, frame, cosines[""]))
     metrics = {
         prefix + name: metric
         for prefix, several in found.items()
-        if several
-        for name, metric in scoring.metrics_of(several, clusters, seed).items()
+        for name, metric in scoring.metrics_of(several, [item.cluster for _, item in heard], seed).items()
     }
     if spec.headline not in metrics:
         raise IbenchError(f"{spec.name}: without class names or text there is no {spec.headline}; set other 'metrics'")
@@ -111,7 +112,6 @@ def _table(rows: Iterable[dict[str, object]], found: Mapping[str, Sequence[scori
     cIoU of at least 0.5."""
     table = pd.DataFrame(rows)
     for prefix, several in found.items():
-        if several:
-            table[f"{prefix}ciou"] = [one.ciou for one in several]
-            table[f"{prefix}pointing"] = [one.pointing for one in several]
+        table[f"{prefix}ciou"] = [one.ciou for one in several]
+        table[f"{prefix}pointing"] = [one.pointing for one in several]
     return table.assign(correct=table["ciou"] >= 0.5)
