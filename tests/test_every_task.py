@@ -110,7 +110,7 @@ def test_the_miniature_is_fake_and_reads_the_same_twice(name: str, prepare: Call
     task = prepare(name)
     again = open_dataset(task.spec, task.root if task.spec.dataset.reader not in BUNDLED else None)
     assert task.dataset.fake == (task.spec.dataset.reader not in BUNDLED)
-    assert again.fingerprint() == task.dataset.fingerprint()
+    assert bind(task.spec, again, None, None, None).dataset.fingerprint() == task.dataset.fingerprint()
     for items in again.items.values():
         ids = [item.id for item in items]
         assert len(set(ids)) == len(ids)
@@ -294,8 +294,7 @@ def counted_localisation(cell: Cell, encoder: StoredEmbeddings) -> dict[str, flo
             queries["text_"] = unit(vectors_of(encoder, Modality.TEXT, list(cell.texts[name])).mean(axis=0))
         for prefix, query in queries.items():
             cosines = windows.astype(np.float64) @ query
-            masks = np.stack([mask(region, round) for region in frame.regions])
-            image = np.tensordot(cosines, masks, 1) / masks.sum(axis=0)
+            image = np.tensordot(cosines, masks_of(frame.regions), 1) / masks_of(frame.regions).sum(axis=0)
             image = (image - image.min()) / np.ptp(image)
             middle = np.sort(image.ravel())[224 * 224 // 2]
             part = image > middle + 1e-9 if search.threshold == "upper-half" else image >= search.threshold
@@ -316,6 +315,11 @@ def counted_localisation(cell: Cell, encoder: StoredEmbeddings) -> dict[str, flo
             "pointing": float(np.mean([hit for _, hit in several])),
         }.items()
     }
+
+
+@cache
+def masks_of(regions: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
+    return np.stack([mask(region, round) for region in regions])
 
 
 def mask(box: tuple[float, ...], whole: Callable[[float], int]) -> NDArray[np.float64]:

@@ -86,7 +86,8 @@ def score_map(scores: NDArray[np.floating], tiles: Tiling) -> Floats:
     Where no window is, it is 0. A frame covered all over by one score says nothing, and is 0 everywhere.
     """
     covered = tiles.rows @ tiles.columns.T
-    sums = (tiles.rows * scores.astype(np.float64)) @ tiles.columns.T
+    exact = scores.astype(np.float32).astype(np.float64)  # their sums are not rounded: equal means are equal to the bit
+    sums = (tiles.rows * exact) @ tiles.columns.T
     known = covered > 0
     values = np.zeros(covered.shape)
     if known.any():  # else every proposal is smaller than a pixel
