@@ -117,6 +117,7 @@ class Search(_Strict):
 
     scales: tuple[int, ...] = ()
     steps: int = Field(default=2, ge=1, le=8)
+    pool: Literal["mean", "max"] = "mean"
     threshold: Literal["upper-half"] | float = "upper-half"
     agree: int = Field(default=1, ge=1)
 

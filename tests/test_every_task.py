@@ -294,7 +294,9 @@ def counted_localisation(cell: Cell, encoder: StoredEmbeddings) -> dict[str, flo
             queries["text_"] = unit(vectors_of(encoder, Modality.TEXT, list(cell.texts[name])).mean(axis=0))
         for prefix, query in queries.items():
             cosines = windows.astype(np.float64) @ query
-            image = np.tensordot(cosines, masks_of(frame.regions), 1) / masks_of(frame.regions).sum(axis=0)
+            shares = shares_of(frame.regions)
+            highest = np.where(shares > 0, cosines[:, None], -2).max(axis=0) if search.pool == "max" else None
+            image = (cosines @ shares if highest is None else highest).reshape(224, 224)
             image = (image - image.min()) / np.ptp(image)
             middle = np.sort(image.ravel())[224 * 224 // 2]
             part = image > middle + 1e-9 if search.threshold == "upper-half" else image >= search.threshold
@@ -318,8 +320,10 @@ def counted_localisation(cell: Cell, encoder: StoredEmbeddings) -> dict[str, flo
 
 
 @cache
-def masks_of(regions: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
-    return np.stack([mask(region, round) for region in regions])
+def shares_of(regions: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
+    """What each window counts at each pixel: one part of as many as cover it, [windows, 224 × 224]."""
+    masks = np.stack([mask(region, round).ravel() for region in regions])
+    return np.asarray(masks / masks.sum(axis=0))
 
 
 def mask(box: tuple[float, ...], whole: Callable[[float], int]) -> NDArray[np.float64]:

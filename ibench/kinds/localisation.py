@@ -54,9 +54,9 @@ def score(
         if names is not None:
             cosines["text_"] = _cosines(names[_names_of(item, cell)], frame)
         for prefix, scores in cosines.items():
-            found[prefix].append(scoring.judge(scores, frame.regions, source, search.threshold))
+            found[prefix].append(scoring.judge(scores, frame.regions, source, search.threshold, search.pool))
         found["centre_"].append(scoring.judge_centre(source))
-        by_chance += scoring.judge_random(frame.regions, source, search.threshold, len(heard), rng)
+        by_chance += scoring.judge_random(frame.regions, source, search.threshold, search.pool, len(heard), rng)
         rows.append(_row(item, frame, cosines[""]))
     metrics = {
         prefix + name: metric

@@ -63,6 +63,8 @@ class Samples:
                 self._by_group.setdefault((modality, item.group), item)
         self._names = _class_names(spec, cell)
         self.classes: Sequence[str] = cell.classes if cell is not None else ()
+        search = cell.protocol.search if cell is not None else None
+        self._pool = search.pool if search is not None else "mean"
         self._frames = {frame.item.group: frame for frame in (cell.frames if cell is not None else ())}
 
     def name(self, label: str) -> str:
@@ -84,7 +86,7 @@ class Samples:
             return Shown(row["frame"], Thumbnail(note=f"unreadable: {error}"))
         windows = np.asarray(row["windows"], np.float32)
         tiles = tiling(frame.regions)
-        heat = tiles.spread(score_map(windows, tiles))
+        heat = tiles.spread(score_map(windows, tiles, self._pool))
         boxes = [tuple(map(float, box)) for box in row["boxes"]]
         return Shown(row["frame"], localised(picture, heat, boxes, frame.regions[int(windows.argmax())]))
 

@@ -118,7 +118,7 @@ def localised(frame: Image.Image, heat: NDArray[np.float64], boxes: Sequence[Reg
         edges = _edges(box, laid.size)
         draw.rectangle(edges, outline="black", width=4)
         draw.rectangle(edges, outline="white", width=2)
-    _dashed(draw, _edges(best, laid.size))
+    _dashed(draw, _edges(best, laid.size), inset=3)
     picture = _encoded(
         laid, "frame with the map of scores, bright is high; the source in white, the best window dashed", FRAME_SIDE
     )
@@ -133,9 +133,10 @@ def _edges(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return round(left * across), round(top * down), round(right * across), round(bottom * down)
 
 
-def _dashed(draw: ImageDraw.ImageDraw, edges: tuple[int, int, int, int], dash: int = 6) -> None:
-    left, top, right, bottom = edges
-    for colour, phase in (("black", 0), ("#ff5ab4", dash)):
+def _dashed(draw: ImageDraw.ImageDraw, edges: tuple[int, int, int, int], inset: int, dash: int = 6) -> None:
+    """A dashed line within the edges, so that a solid one on them is seen as well."""
+    left, top, right, bottom = edges[0] + inset, edges[1] + inset, edges[2] - inset, edges[3] - inset
+    for colour, phase in (("black", dash), ("#ff5ab4", 0)):
         for x in range(left + phase, right, 2 * dash):
             for y in (top, bottom):
                 draw.line((x, y, min(x + dash, right), y), fill=colour, width=2)

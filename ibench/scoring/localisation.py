@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ibench.scoring.intervals import Metric, bootstrap, proportion
 
@@ -36,14 +37,15 @@ class Tiling:
     """The rectangles of a map within which every pixel is covered by the same windows.
 
     ``row_edges`` [R + 1] and ``column_edges`` [C + 1] are in pixels, ``rows`` [R, windows] and ``columns`` [C, windows]
-    are 1 where a window reaches over a row or column of rectangles, else 0. A map is one value a rectangle, [R, C]: the
-    pixels of one are equal to the bit.
+    are 1 where a window reaches over a row or column of rectangles, else 0; ``spans`` are the rows and columns of each
+    window. A map is one value a rectangle, [R, C]: the pixels of one are equal to the bit.
     """
 
     row_edges: NDArray[np.intp]
     column_edges: NDArray[np.intp]
     rows: Floats
     columns: Floats
+    spans: tuple[tuple[slice, slice], ...]
 
     @property
     def pixels(self) -> Floats:
@@ -73,27 +75,55 @@ def tiling(windows: Sequence[Box]) -> Tiling:
     left, top, right, bottom = np.rint(np.array(windows) * SIDE).astype(np.intp).T
     row_edges = np.unique([0, SIDE, *top, *bottom])
     column_edges = np.unique([0, SIDE, *left, *right])
-    return Tiling(row_edges, column_edges, _reach(row_edges[:-1], top, bottom), _reach(column_edges[:-1], left, right))
+    down, across = _spans(row_edges, top, bottom), _spans(column_edges, left, right)
+    return Tiling(
+        row_edges,
+        column_edges,
+        _reach(len(row_edges) - 1, down),
+        _reach(len(column_edges) - 1, across),
+        tuple(zip(down, across, strict=True)),
+    )
 
 
-def _reach(starts: NDArray[np.intp], low: NDArray[np.intp], high: NDArray[np.intp]) -> Floats:
-    return ((low <= starts[:, None]) & (starts[:, None] < high)).astype(np.float64)
+def _spans(edges: NDArray[np.intp], low: NDArray[np.intp], high: NDArray[np.intp]) -> list[slice]:
+    first, last = np.searchsorted(edges, low).tolist(), np.searchsorted(edges, high).tolist()
+    return [slice(start, end) for start, end in zip(first, last, strict=True)]
 
 
-def score_map(scores: NDArray[np.floating], tiles: Tiling) -> Floats:
-    """The mean score of the windows that cover each rectangle, stretched to 0..1 over the frame; [windows] → [R, C].
+def _reach(number: int, spans: Sequence[slice]) -> Floats:
+    reach = np.zeros((number, len(spans)))
+    for window, span in enumerate(spans):
+        reach[span, window] = 1
+    return reach
+
+
+def score_map(scores: NDArray[np.floating], tiles: Tiling, pool: str = "mean") -> Floats:
+    """The ``mean`` or ``max`` score of the windows that cover each rectangle, stretched to 0..1 over the frame;
+    [windows] → [R, C].
 
     Where no window is, it is 0. A frame covered all over by one score says nothing, and is 0 everywhere.
     """
     covered = tiles.rows @ tiles.columns.T
-    exact = scores.astype(np.float32).astype(np.float64)  # their sums are not rounded: equal means are equal to the bit
-    sums = (tiles.rows * exact) @ tiles.columns.T
     known = covered > 0
+    pooled = (_highest(scores, tiles) if pool == "max" else _sums(scores, tiles) / np.maximum(covered, 1))[known]
     values = np.zeros(covered.shape)
-    if known.any():  # else every proposal is smaller than a pixel
-        means = sums[known] / covered[known]
-        low, high = means.min(), means.max()
-        values[known] = (means - low) / (high - low) if high > low else float(not known.all())
+    if pooled.size:  # else every proposal is smaller than a pixel
+        low, high = pooled.min(), pooled.max()
+        values[known] = (pooled - low) / (high - low) if high > low else float(not known.all())
+    return values
+
+
+def _sums(scores: NDArray[np.floating], tiles: Tiling) -> Floats:
+    """The sum over the windows of each rectangle; of float32 it is not rounded, so that equal sums are equal."""
+    exact = scores.astype(np.float32).astype(np.float64)
+    return np.asarray((tiles.rows * exact) @ tiles.columns.T)
+
+
+def _highest(scores: NDArray[np.floating], tiles: Tiling) -> Floats:
+    """Painted window over window, the highest last."""
+    values = np.zeros((tiles.rows.shape[0], tiles.columns.shape[0]))
+    for window in np.argsort(scores, kind="stable").tolist():
+        values[tiles.spans[window]] = scores[window]
     return values
 
 
@@ -138,32 +168,49 @@ def consensus_iou(found: NDArray[np.bool_], source: Floats, tiles: Tiling) -> fl
 def points_into(values: Floats, source: Floats, tiles: Tiling) -> bool:
     """Whether the map's highest point is in the source, where as many boxes as have to agree hold it.
 
-    The point is the middle of the rectangle with the highest value; of several with the same, all have to be inside. A
-    map of one value points nowhere.
+    The point is the middle of the place that has the highest value, as a window has it whose score is the map's; of
+    several places that do not touch, all have to be inside. A map of one value points nowhere.
     """
     if not values.any():
         return False
-    row, column = np.nonzero(values == values.max())
-    middles = [
-        (edges[at] + edges[at + 1] - 1) // 2 for edges, at in ((tiles.row_edges, row), (tiles.column_edges, column))
-    ]
-    return bool((source[middles[0], middles[1]] == 1.0).all())
+    places, _ = ndimage.label(values == values.max())
+    for rows, columns in ndimage.find_objects(places):
+        row, column = _middle(tiles.row_edges, rows), _middle(tiles.column_edges, columns)
+        if source[row, column] < 1.0:
+            return False
+    return True
 
 
-def judge(scores: NDArray[np.floating], windows: Sequence[Box], source: Floats, threshold: str | float) -> Found:
+def _middle(edges: NDArray[np.intp], span: slice) -> int:
+    """The middle pixel of some rows or columns of rectangles."""
+    return int(edges[span.start] + edges[span.stop] - 1) // 2
+
+
+def judge(
+    scores: NDArray[np.floating],
+    windows: Sequence[Box],
+    source: Floats,
+    threshold: str | float,
+    pool: str = "mean",
+) -> Found:
     """One query's scores [windows] of a frame, held to its source [SIDE, SIDE]."""
     tiles = tiling(tuple(windows))
-    values = score_map(scores, tiles)
+    values = score_map(scores, tiles, pool)
     return Found(consensus_iou(found_part(values, tiles, threshold), source, tiles), points_into(values, source, tiles))
 
 
 def judge_random(
-    windows: Sequence[Box], source: Floats, threshold: str | float, frames: int, rng: np.random.Generator
+    windows: Sequence[Box],
+    source: Floats,
+    threshold: str | float,
+    pool: str,
+    frames: int,
+    rng: np.random.Generator,
 ) -> list[Found]:
     """What is found by chance, with an independent random score for each window: as many times as it takes for 5,000
     maps of so many ``frames``, at least once."""
     times = -(-_CHANCE_MAPS // frames)
-    return [judge(rng.random(len(windows)), windows, source, threshold) for _ in range(times)]
+    return [judge(rng.random(len(windows)), windows, source, threshold, pool) for _ in range(times)]
 
 
 def judge_centre(source: Floats) -> Found:

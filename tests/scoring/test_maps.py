@@ -37,14 +37,15 @@ QUARTERS: tuple[Box, ...] = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0
 GRID = Search(scales=(2, 3, 4)).windows
 
 
-def image_of(scores: np.ndarray, windows: tuple[Box, ...]) -> np.ndarray:
-    """The definition in loops: for each pixel the mean over the windows that hold it, stretched to 0..1."""
-    sums, counts = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE))
+def image_of(scores: np.ndarray, windows: tuple[Box, ...], pool: str) -> np.ndarray:
+    """The definition in loops: for each pixel the mean or highest of the windows that hold it, stretched to 0..1."""
+    sums, counts, highest = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE)), np.full((SIDE, SIDE), -np.inf)
     for score, (left, top, right, bottom) in zip(scores, windows, strict=True):
         rows, columns = (slice(*np.rint(np.array(span) * SIDE).astype(int)) for span in ((top, bottom), (left, right)))
         sums[rows, columns] += float(score)
         counts[rows, columns] += 1
-    means = sums[counts > 0] / counts[counts > 0]
+        highest[rows, columns] = np.maximum(highest[rows, columns], float(score))
+    means = (sums / np.maximum(counts, 1) if pool == "mean" else highest)[counts > 0]
     image = np.zeros((SIDE, SIDE))
     image[counts > 0] = (means - means.min()) / (means.max() - means.min())
     return image
@@ -82,7 +83,9 @@ def test_maps_are_those_of_the_definition(seed: int) -> None:
     for windows in (GRID, random_windows(rng, 30)):
         scores = rng.standard_normal(len(windows)).astype(np.float32)
         tiles = tiling(windows)
-        assert tiles.spread(score_map(scores, tiles)) == pytest.approx(image_of(scores, windows), abs=1e-12)
+        for pool in ("mean", "max"):
+            image = tiles.spread(score_map(scores, tiles, pool))
+            assert image == pytest.approx(image_of(scores, windows, pool), abs=1e-12)
 
 
 def test_pixels_of_the_same_windows_are_equal_to_the_bit() -> None:
@@ -132,7 +135,8 @@ def test_ciou_is_that_of_the_published_definition(seed: int) -> None:
     scores = rng.standard_normal(len(windows)).astype(np.float32)
     boxes, agree = random_windows(rng, 3), 1 + seed % 3
     tiles, source = tiling(windows), source_map(boxes, agree)
-    image = tiles.spread(score_map(scores, tiles))
+    pool = ("mean", "max")[seed // 4]
+    image = tiles.spread(score_map(scores, tiles, pool))
     for threshold in (UPPER_HALF, 0.3, 0.5):
         if threshold == UPPER_HALF:
             middle = np.sort(image.ravel())[SIDE * SIDE // 2]
@@ -140,7 +144,7 @@ def test_ciou_is_that_of_the_published_definition(seed: int) -> None:
         else:
             found = image >= threshold
         expected = (found * source).sum() / (source.sum() + (found * (source == 0)).sum())
-        assert judge(scores, windows, source, threshold).ciou == pytest.approx(expected, abs=1e-12)
+        assert judge(scores, windows, source, threshold, pool).ciou == pytest.approx(expected, abs=1e-12)
         if agree == 1:
             assert expected == pytest.approx(jaccard_score(source.ravel() > 0, found.ravel()))
 
@@ -195,9 +199,23 @@ def test_pointing_by_hand() -> None:
 
 def test_of_equal_places_all_have_to_be_inside() -> None:
     tiles = tiling(QUARTERS)
-    values = score_map(np.array([0.9, 0.2, 0.9, 0.4]), tiles)
-    assert points_into(values, source_map([LEFT], 1), tiles)
+    values = score_map(np.array([0.9, 0.2, 0.4, 0.9]), tiles)  # upper left and lower right, which do not touch
+    assert points_into(values, source_map([QUARTERS[0], QUARTERS[3]], 1), tiles)
     assert not points_into(values, source_map([QUARTERS[0]], 1), tiles)
+    values = score_map(np.array([0.9, 0.2, 0.9, 0.4]), tiles)  # the left half is one place: its middle is (55, 111)
+    assert points_into(values, source_map([QUARTERS[0]], 1), tiles)
+    assert not points_into(values, source_map([QUARTERS[2]], 1), tiles)
+
+
+def test_the_best_window_points_to_its_middle() -> None:
+    """Though other windows overlap it, and part it into rectangles."""
+    scores = np.random.default_rng(0).random(len(GRID))
+    best = GRID[int(scores.argmax())]
+    tiles = tiling(GRID)
+    across, down = (sum(int(np.rint(edge * SIDE)) for edge in best[at::2]) // 2 for at in (0, 1))
+    exact = source_map([((across - 1) / SIDE, (down - 1) / SIDE, (across + 1) / SIDE, (down + 1) / SIDE)], 1)
+    assert points_into(score_map(scores, tiles, "max"), exact, tiles)
+    assert exact.sum() == 4
 
 
 def test_the_centre_by_hand() -> None:
@@ -255,12 +273,16 @@ def test_chance_is_what_random_scores_give() -> None:
     whole, half = (area_under(np.array([ciou, 0.0]))(np.ones(2)) for ciou in (1.0, 0.5))
     for threshold in (UPPER_HALF, 0.5):
         rng = np.random.default_rng(0)
-        found = [one for source in sources for one in judge_random((LEFT, RIGHT), source, threshold, len(sources), rng)]
+        found = [
+            one
+            for source in sources
+            for one in judge_random((LEFT, RIGHT), source, threshold, "mean", len(sources), rng)
+        ]
         assert len(found) == 5000
         assert share("ciou@0.5", found) == pytest.approx(0.5, abs=0.03)
         assert share("pointing", found) == pytest.approx(0.5, abs=0.03)
         assert share("auc", found) == pytest.approx((3 * whole + half) / 4, abs=0.03)
-    assert len(judge_random((LEFT, RIGHT), sources[0], 0.5, 6000, rng)) == 1
+    assert len(judge_random((LEFT, RIGHT), sources[0], 0.5, "max", 6000, rng)) == 1
 
 
 def test_a_tiling_knows_its_size() -> None:
