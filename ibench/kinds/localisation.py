@@ -66,7 +66,7 @@ def score(
     if spec.headline not in metrics:
         raise IbenchError(f"{spec.name}: without class names or text there is no {spec.headline}; set other 'metrics'")
     chance = scoring.share(spec.headline.rpartition("_")[2], by_chance)
-    return Scored(metrics, _table(rows, found), chance, scoring.TIES)
+    return Scored(metrics, _table(rows, found, spec.headline), chance, scoring.TIES)
 
 
 def _searched(cell: Cell, embeddings: Mapping[Modality, Embeddings]) -> dict[str, _Searched]:
@@ -84,7 +84,8 @@ def _searched(cell: Cell, embeddings: Mapping[Modality, Embeddings]) -> dict[str
 
 def _cosines(queries: Vectors, frame: _Searched) -> Vectors:
     """The cosine of each window with the nearest of the queries, [windows]; equal for equal windows."""
-    return np.concatenate([part for _, part in similarity_rows(queries, frame.vectors)]).max(axis=0)
+    cosines = np.concatenate([part for _, part in similarity_rows(queries, frame.vectors)])
+    return np.asarray(cosines.max(axis=0))
 
 
 def _names_of(item: Item, cell: Cell) -> list[int]:
@@ -106,12 +107,14 @@ def _row(item: Item, frame: _Searched, cosines: Vectors) -> dict[str, object]:
     }
 
 
-def _table(rows: Iterable[dict[str, object]], found: Mapping[str, Sequence[scoring.Found]]) -> pd.DataFrame:
+def _table(
+    rows: Iterable[dict[str, object]], found: Mapping[str, Sequence[scoring.Found]], headline: str
+) -> pd.DataFrame:
     """A row per sound: id, gold (its class), prediction (the nearest window) and its score, cluster, frame, the boxes
-    and the cosine of every window, and for each query its cIoU and whether it pointed into the source; correct is a
-    cIoU of at least 0.5."""
+    and the cosine of every window, and for each query its cIoU and whether it pointed into the source; correct is that
+    the sound did where that is the headline, else a cIoU of at least 0.5."""
     table = pd.DataFrame(rows)
     for prefix, several in found.items():
         table[f"{prefix}ciou"] = [one.ciou for one in several]
         table[f"{prefix}pointing"] = [one.pointing for one in several]
-    return table.assign(correct=table["ciou"] >= 0.5)
+    return table.assign(correct=table["pointing"] if headline.endswith("pointing") else table["ciou"] >= 0.5)

@@ -87,7 +87,7 @@ class Samples:
         windows = np.asarray(row["windows"], np.float32)
         tiles = tiling(frame.regions)
         heat = tiles.spread(score_map(windows, tiles, self._pool))
-        boxes = [tuple(map(float, box)) for box in row["boxes"]]
+        boxes = [(left, top, right, bottom) for left, top, right, bottom in row["boxes"]]
         return Shown(row["frame"], localised(picture, heat, boxes, frame.regions[int(windows.argmax())]))
 
     def of_group(self, modality: Modality, group: str) -> Shown | None:

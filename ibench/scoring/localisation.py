@@ -147,11 +147,11 @@ def found_part(values: Floats, tiles: Tiling, threshold: str | float) -> NDArray
     nothing.
     """
     if not isinstance(threshold, str):
-        return values >= threshold
+        return np.asarray(values >= threshold)
     order = np.argsort(values, axis=None, kind="stable")
     upto = np.cumsum(tiles.pixels.ravel()[order])
     median = values.ravel()[order[np.searchsorted(upto, SIDE * SIDE // 2, side="right")]]
-    return (values > median) | (values == 1.0)
+    return np.asarray((values > median) | (values == 1.0))
 
 
 def consensus_iou(found: NDArray[np.bool_], source: Floats, tiles: Tiling) -> float:
