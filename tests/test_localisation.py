@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,10 @@ def test_rows_say_what_was_found(patches: Path) -> None:
     rows = samples_of(next((patches / "runs").rglob("*.json")))
     assert rows["id"].tolist() == [f"f{number}" for number in range(12)]
     assert rows["gold"].tolist() == [PLACES[place] for place in PLACES] * 3
-    assert {len(cosines) for cosines in rows["windows"]} == {9 + 49}
+    assert {len(cosines) for cosines in rows["scores"]} == {9 + 49}
     for row in rows.itertuples():
-        assert row.prediction == f"{row.id}#{int(np.argmax(row.windows))}"
-        assert row.score == max(row.windows)
+        assert row.prediction == f"{row.id}#{int(np.argmax(row.scores))}"
+        assert row.score == max(row.scores)
         ((left, _, right, _),) = row.boxes
         assert right - left == 0.5
     assert set(rows["ciou"]) == {1.0}
@@ -262,8 +263,15 @@ def test_the_gate_tells_what_became_worse(two_runs: tuple[Path, Path]) -> None:
 
 
 def test_an_exact_gate_looks_at_every_window(two_runs: tuple[Path, Path]) -> None:
-    (good,), _ = (runs(place) for place in two_runs)
+    (good,) = runs(two_runs[0])
     assert judge([good], [good], Policy(), {}, exact=True).state is State.PASS
+    rows = good.samples()
+    moved = [scores.copy() for scores in rows["scores"]]
+    moved[3][7] -= 0.01  # a window that is not the best
+    rows.assign(scores=moved).to_parquet(two_runs[0] / "moved.parquet")
+    gate = judge([good], [replace(good, rows=two_runs[0] / "moved.parquet")], Policy(), {}, exact=True)
+    assert gate.state is State.FAIL
+    assert "a cosine moved by 0.01" in gate.verdicts[0].reasons[0]
 
 
 # the page -------------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def _row(item: Item, frame: _Searched, cosines: Vectors) -> dict[str, object]:
         "cluster": item.cluster,
         "frame": item.group,
         "boxes": [list(box) for box in item.boxes],
-        "windows": cosines,
+        "scores": cosines,
     }
 
 

@@ -84,11 +84,11 @@ class Samples:
             picture = frame.item.decode()
         except UnreadableSample as error:
             return Shown(row["frame"], Thumbnail(note=f"unreadable: {error}"))
-        windows = np.asarray(row["windows"], np.float32)
+        scores = np.asarray(row["scores"], np.float32)
         tiles = tiling(frame.regions)
-        heat = tiles.spread(score_map(windows, tiles, self._pool))
+        heat = tiles.spread(score_map(scores, tiles, self._pool))
         boxes = [(left, top, right, bottom) for left, top, right, bottom in row["boxes"]]
-        return Shown(row["frame"], localised(picture, heat, boxes, frame.regions[int(windows.argmax())]))
+        return Shown(row["frame"], localised(picture, heat, boxes, frame.regions[int(scores.argmax())]))
 
     def of_group(self, modality: Modality, group: str) -> Shown | None:
         """The first item of a group: what a query of that group should have found."""
