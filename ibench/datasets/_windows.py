@@ -8,15 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Len
 from PIL import Image
-from pydantic import RootModel, model_validator
+from pydantic import Field, RootModel, model_validator
 
 from ibench.datasets._jsonfile import read_json
 from ibench.datasets.base import Item
 from ibench.errors import IbenchError
 from ibench.modalities import RawSample, Region
 from ibench.tasks import MAX_WINDOWS
+
+
+LONGEST = 2048
+"""Pixels of a side after warping: a window one pixel wide may be as long as a picture."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,15 @@ def window(decode: Callable[[], RawSample], content: Path | str, region: Region)
 
     Warped as regions are for a detector that classifies them (R-CNN, arXiv 1311.2524, section 2.1), and as published
     localisation squashes its frames: front ends crop to the middle, and would leave out the sides of a wide window.
-    The longer side keeps its length, so that no pixel is lost; a square window is the frame's very pixels. The frame
-    last read is kept in each process, since its windows come one after the other. Raises UnreadableSample as ``decode``
-    does.
+    The longer side keeps its length, so that no pixel is lost, up to LONGEST; a square window is the frame's very
+    pixels. The frame last read is kept in each process, since its windows come one after the other. Raises
+    UnreadableSample as ``decode`` does.
     """
     frame = _whole(decode, content)
     left, right = _pixels(region[0], region[2], frame.width)
     top, bottom = _pixels(region[1], region[3], frame.height)
     cut = frame.crop((left, top, right, bottom))
-    side = max(cut.size)
+    side = min(max(cut.size), LONGEST)
     return cut if cut.width == cut.height else cut.resize((side, side), Image.Resampling.BICUBIC)
 
 
@@ -90,7 +93,7 @@ def _pixels(start: float, end: float, length: int) -> tuple[int, int]:
     return first, max(round(end * length), first + 1)
 
 
-class _Proposals(RootModel[dict[str, Annotated[tuple[Region, ...], Len(1, MAX_WINDOWS)]]]):
+class _Proposals(RootModel[dict[str, Annotated[tuple[Region, ...], Field(min_length=1, max_length=MAX_WINDOWS)]]]):
     @model_validator(mode="after")
     def _boxes(self) -> _Proposals:
         for frame, regions in self.root.items():

@@ -16,7 +16,7 @@ from PIL import Image
 from ibench.cells import Cell, bind
 from ibench.datasets import Dataset, Item, open_dataset
 from ibench.datasets._digit_frames import DIGIT, SIDE
-from ibench.datasets._windows import window
+from ibench.datasets._windows import LONGEST, window
 from ibench.errors import IbenchError, UnreadableSample
 from ibench.modalities import Modality
 from ibench.tasks import TaskSpec, load_task
@@ -229,6 +229,13 @@ def test_a_square_window_is_the_very_pixels(tmp_path: Path) -> None:
     one = window(lambda: Image.fromarray(pixels), "digest", (0.999, 0.999, 1.0, 1.0))
     assert one.size == (1, 1)
     assert one.getpixel((0, 0)) == pixels[-1, -1]
+
+
+def test_a_thin_window_does_not_grow_beyond_bounds() -> None:
+    thin = Image.new("L", (1, 100_000), 9)
+    cut = window(lambda: thin, "thin", (0.0, 0.0, 1.0, 1.0))
+    assert cut.size == (LONGEST, LONGEST)
+    assert cut.getextrema() == (9, 9)
 
 
 def test_a_frame_is_decoded_once_for_its_windows_and_again_when_it_changes(tmp_path: Path) -> None:
