@@ -17,7 +17,6 @@ from ibench.errors import IbenchError
 from ibench.modalities import RawSample, Region
 from ibench.tasks import MAX_WINDOWS
 
-
 LONGEST = 2048
 """Pixels of a side after warping: a window one pixel wide may be as long as a picture."""
 
