@@ -509,6 +509,7 @@ def _bound(request: Request, checkpoint: Checkpoint, tell: Progress) -> list[Cel
             root = _root(task, request.data_root)
             for prompts in request.prompt_sets:
                 cell = bind(spec, read(spec, root), request.protocol, prompts, request.limit, request.drawn)
+                cell = cell if Modality.TEXT in checkpoint.card.modalities else cell.without_text()
                 cells.append(_with_bridge(cell, checkpoint.card, root, read, tell) if request.bridge else cell)
         except IbenchError as error:
             if not request.skip_unavailable:
@@ -587,11 +588,7 @@ def _by_text(run: _Run, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]
 
 
 def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allowed: int) -> None:
-    reasons = [
-        f"{cell.dataset.items[modality][position].id} ({reason})"
-        for modality, part in embeddings.items()
-        for position, reason in part.unreadable.items()
-    ]
+    reasons = [f"{id} ({reason})" for (_, id), reason in cell.unreadable(embeddings).items()]
     if len(reasons) > allowed:
         more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
         raise IbenchError(

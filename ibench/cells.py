@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ibench.datasets import Dataset, Item, labels_of
+from ibench.datasets import Dataset, Frame, Item, frames_of, labels_of
+from ibench.engine.store import Embeddings
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.prompts import PromptSet, fill, load_prompts
 from ibench.scoring.composition import Labels, Query, draw
-from ibench.tasks import MATCHING, Protocol, Relevant, TaskSpec
+from ibench.tasks import MATCHING, Kind, Protocol, Relevant, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Cell:
 
     ``classes`` are the labels in order, ``names`` the distinct class names, ``names_of[c]`` the rows of ``names``
     that class c goes by, ``texts[i]`` the prompts of name i. All empty where samples are searched, not classes.
-    ``queries`` are what a composition draws from a labelled pool. ``bridge`` is a
-    modality that the data set's items have beyond those of the task, for the path through it (`ibench.bridge`).
+    ``queries`` are what a composition draws from a labelled pool. The ``frames`` of a localisation are those whose
+    windows are its pictures, in this order. ``bridge`` is a modality that the data set's items have beyond those of the
+    task, for the path through it (`ibench.bridge`).
     """
 
     spec: TaskSpec
@@ -35,6 +37,7 @@ class Cell:
     drawn: bool
     bridge: Modality | None = None
     queries: tuple[Query, ...] = ()
+    frames: Sequence[Frame] = ()
 
     def sample_modalities(self) -> list[Modality]:
         """The modalities whose samples are embedded by a job of this task's own (texts share one job)."""
@@ -49,6 +52,22 @@ class Cell:
         """Prompts and captions: every text this task needs embedded."""
         captions = [item.decode() for item in self.dataset.items.get(Modality.TEXT, ())]
         return [text for prompts in self.texts for text in prompts] + captions
+
+    def unreadable(self, embeddings: Mapping[Modality, Embeddings]) -> dict[tuple[Modality, str], str]:
+        """The samples that could not be read, by modality and id, and why; of a frame's windows the frame is told."""
+        of_windows = self.spec.target if self.frames else None
+        found = {}
+        for modality, part in embeddings.items():
+            for position, reason in part.unreadable.items():
+                item = self.dataset.items[modality][position]
+                found[modality, item.group if modality is of_windows else item.id] = reason
+        return found
+
+    def without_text(self) -> Cell:
+        """The same without its prompts, for an encoder that has no text, where text is only a comparison."""
+        if self.spec.kind is not Kind.LOCALISATION:
+            return self
+        return replace(self, prompts=None, classes=(), names_of=(), texts=())
 
 
 def bind(
@@ -66,10 +85,22 @@ def bind(
     limited = limit if limit is not None and dataset.exceeds(limit) else None
     if limited is not None:
         dataset = dataset.limited(limited, drawn, matched=not spec.pooled)
-    if spec.kind in MATCHING:
+    frames: Sequence[Frame] = ()
+    if chosen.search is not None:
+        if not any(item.boxes for item in dataset.items[spec.query]):
+            raise IbenchError(
+                f"{spec.name}: reader '{spec.dataset.reader}' says of no {spec.query} where its source is; use one "
+                "that reads boxes, such as 'vggss'"
+            )
+        frames = frames_of(dataset.items[spec.target], chosen.search.windows, dataset.proposals)
+        windows = [window for frame in frames for window in frame.windows]
+        dataset = replace(dataset, items={**dataset.items, spec.target: windows}, _digests={})
+    if spec.kind in MATCHING or not (prompts or chosen.prompts):
         queries = _composed(spec, dataset, limited) if spec.pooled else ()
-        return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn, queries=queries)
+        return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn, queries=queries, frames=frames)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
+    if not labels:
+        raise IbenchError(f"{spec.name}: its samples have no classes that prompts could name; leave 'prompts' out")
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = _prompt_set(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
@@ -84,6 +115,7 @@ def bind(
         tuple(tuple(fill(templates, one)) for one in names),
         limited,
         drawn,
+        frames=frames,
     )
 
 

@@ -83,10 +83,7 @@ def record_of(
     """Score a task from its embeddings: the record (timings to be filled in), and its per-sample rows."""
     spec, bridge = cell.spec, None
     unreadable = {
-        items[position].id: reason
-        for modality, items in cell.own_dataset.items.items()
-        if modality in embeddings
-        for position, reason in embeddings[modality].unreadable.items()
+        id: reason for (modality, id), reason in cell.unreadable(embeddings).items() if modality is not cell.bridge
     }
     scored = SCORE[spec.kind](cell, embeddings, embedding_of, settings.seed)
     if cell.bridge is not None:

@@ -230,7 +230,7 @@ def _same(old: Kept, new: Kept, policy: Policy) -> Verdict:
 def _moved(own: pd.DataFrame, other: pd.DataFrame) -> float:
     """The largest difference of a cosine; NaN where one is NaN."""
     column = "scores" if "scores" in own else "score"
-    before, after = (np.stack(rows[column].to_list()).astype(np.float64) for rows in (own, other))
+    before, after = (np.hstack(rows[column].to_list()).astype(np.float64) for rows in (own, other))
     return float(np.abs(before - after).max()) if before.shape == after.shape else math.inf
 
 

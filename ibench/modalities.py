@@ -99,5 +99,8 @@ class Video(Protocol):
         ...
 
 
+Region: TypeAlias = tuple[float, float, float, float]
+"""A box in a picture: left, top, right, bottom as shares of its sides, 0 to 1."""
+
 RawSample: TypeAlias = Any
 """``str``, ``PIL.Image.Image``, :class:`Waveform`, :class:`Video`, :class:`DepthMap` or :class:`ImuWindow`."""

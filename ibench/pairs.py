@@ -55,9 +55,10 @@ def moved_classes(first: Kept, second: Kept) -> list[Moved]:
 
 
 def flipped_samples(first: Kept, second: Kept) -> pd.DataFrame:
-    """The samples that only one of two runs has right: id, gold, right or wrong ``now``, both predictions and ranks.
+    """The samples that only one of two runs has right: id, gold, right or wrong ``now``, both predictions and, where
+    samples have them, ranks.
 
-    Right is what the headline metric counts, or the first place where it counts no hits.
+    Right is what the headline metric counts, or what the rows call correct where it counts no hits.
     """
     own, other = _rows_of(first, second)
     before, after = (_hits(first.record.headline, rows) for rows in (own, other))
@@ -69,10 +70,10 @@ def flipped_samples(first: Kept, second: Kept) -> pd.DataFrame:
             "now": np.where(after[at], "right", "wrong"),
             "prediction_before": own["prediction"].to_numpy()[at],
             "prediction_after": other["prediction"].to_numpy()[at],
-            "rank_before": own["rank"].to_numpy()[at],
-            "rank_after": other["rank"].to_numpy()[at],
         }
     )
+    if "rank" in own:
+        table = table.assign(rank_before=own["rank"].to_numpy()[at], rank_after=other["rank"].to_numpy()[at])
     return table.sort_values(["now", "gold", "id"], ascending=[False, True, True], ignore_index=True)
 
 

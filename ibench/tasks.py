@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator, model_validator
 
 from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_json
-from ibench.modalities import Modality, pair_name
+from ibench.modalities import Modality, Region, pair_name
 from ibench.prompts import open_clip_list
 from ibench.resources import bundled
 from ibench.yamlfile import read_yaml
@@ -28,6 +28,7 @@ class Kind(str, Enum):
     RETRIEVAL = "retrieval"
     COMPOSITION = "composition"
     FEWSHOT = "fewshot"
+    LOCALISATION = "localisation"
 
     def __str__(self) -> str:
         return self.value
@@ -57,9 +58,13 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
     Kind.RETRIEVAL: tuple(f"{direction}{name}" for direction in ("", "reverse_") for name in FOUND),
     Kind.COMPOSITION: tuple(f"{direction}{name}" for direction in ("", "reverse_") for name in (*FOUND, *_BESIDE)),
     Kind.FEWSHOT: shot_metrics(SHOTS),
+    Kind.LOCALISATION: tuple(
+        f"{asked}{name}" for asked in ("", "text_", "centre_") for name in ("ciou@0.5", "auc", "pointing")
+    ),
 }
-"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query. The shots of fewshot are
-the task's choice: see `TaskSpec.computed`."""
+"""The metrics each kind computes, the usual headline first. ``reverse_`` is target → query; ``text_`` is of the class
+name as the query, ``centre_`` of a box in the middle of the frame, which asks nothing. The shots of fewshot are the
+task's choice: see `TaskSpec.computed`."""
 
 
 def lower_is_better(metric: str) -> bool:
@@ -112,7 +117,8 @@ class DatasetSpec(_Strict):
     which column holds what, for readers of tables: a modality's name → its paths (or texts), and ``label``, ``id``,
     ``start``, ``end`` (seconds). ``separator`` parts several labels or captions in one cell. ``train`` is the split
     that a few-shot task draws from; without it the data must have folds. ``count`` is how many samples the publisher's
-    copy has (without those of ``train``), ``classes`` how many classes, where the data itself names them.
+    copy has (without those of ``train``), ``classes`` how many classes, where the data itself names them. ``proposals``
+    is a file in the data's folder with the windows of each frame, for a localisation that searches no grid.
     """
 
     reader: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -123,14 +129,15 @@ class DatasetSpec(_Strict):
     separator: str | None = None
     count: int | None = Field(default=None, gt=0)
     classes: int | None = Field(default=None, gt=0)
+    proposals: str | None = None
     licence: str = "unspecified"
     source: str = "local files"
     hub: HubCopy | None = None
 
-    @field_validator("path")
+    @field_validator("path", "proposals")
     @classmethod
-    def _inside_the_root(cls, path: str) -> str:
-        if Path(path).is_absolute() or ".." in Path(path).parts:
+    def _inside_the_root(cls, path: str | None) -> str | None:
+        if path is not None and (Path(path).is_absolute() or ".." in Path(path).parts):
             raise ValueError("must lie inside the data root: a relative path without '..' (the root is --data-root)")
         return path
 
@@ -142,8 +149,54 @@ class Draw(_Strict):
     seed: int = 0
 
 
+class Search(_Strict):
+    """How a localisation searches a frame, and what of the map counts as found.
+
+    ``scales`` are how many windows fit side by side along each side of the frame, one grid for each: a window of scale
+    3 is a third as wide and a third as high as the frame. From one to the next it is 1 / ``steps`` of a window, so that
+    they overlap by half with 2 steps. Empty where the data set has ``proposals``. Found is what is above the median of
+    the map (``upper-half``), or at least a ``threshold`` of the map's range. ``agree`` boxes have to hold a pixel for
+    it to be of the source in full: with 1 every box is true, with 2 two of an image's annotators agree.
+    """
+
+    scales: tuple[int, ...] = ()
+    steps: int = Field(default=2, ge=1, le=8)
+    pool: Literal["mean", "max"] = "mean"
+    threshold: Literal["upper-half"] | float = "upper-half"
+    agree: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Search:
+        if len(set(self.scales)) < len(self.scales) or any(not 1 <= scale <= 16 for scale in self.scales):
+            raise ValueError("'scales' are different whole numbers from 1 to 16")
+        if self.scales == (1,):
+            raise ValueError("one window as large as the frame finds nothing; add a scale")
+        if len(self.windows) > MAX_WINDOWS:
+            raise ValueError(f"{len(self.windows):,} windows a frame, the limit is {MAX_WINDOWS:,}; take fewer steps")
+        if isinstance(self.threshold, float) and not 0 < self.threshold < 1:
+            raise ValueError("'threshold' is upper-half, or a share of the map's range between 0 and 1")
+        return self
+
+    @property
+    def windows(self) -> tuple[Region, ...]:
+        """The grid, large windows first, row by row."""
+        found = []
+        for scale in sorted(self.scales):
+            along = [
+                (at / (scale * self.steps), (at + self.steps) / (scale * self.steps))
+                for at in range((scale - 1) * self.steps + 1)
+            ]
+            found += [(left, top, right, bottom) for top, bottom in along for left, right in along]
+        return tuple(found)
+
+
+MAX_WINDOWS = 2000
+"""Windows of one frame, each of which is embedded."""
+
+
 class Protocol(_Strict):
-    """One way the task is run: prompts, how class names are written, how samples are cut into views.
+    """One way the task is run: prompts, how class names are written, how samples are cut into views, how a frame is
+    searched.
 
     ``names`` gives labels another name (or names, of which the best counts) than the task's own in this protocol.
     """
@@ -152,6 +205,7 @@ class Protocol(_Strict):
     underscores: str = Field(default="spaces", pattern="^(spaces|keep)$")
     names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     views: dict[Modality, dict[str, Any]] = Field(default_factory=dict)
+    search: Search | None = None
 
     @field_validator("names", mode="before")
     @classmethod
@@ -220,6 +274,9 @@ class TaskSpec(_Strict):
         if self.kind is Kind.RETRIEVAL:
             if self.query is self.target:
                 raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
+        elif self.kind is Kind.LOCALISATION:
+            if (self.query, self.target) != (Modality.AUDIO, Modality.IMAGE):
+                raise ValueError("localisation is of a sound in a picture: set 'query: audio' and 'target: image'")
         elif self.kind not in MATCHING:
             if self.target is not Modality.TEXT or self.query is Modality.TEXT:
                 raise ValueError(f"{self.kind} is from a modality to text: set 'target: text' and another 'query'")
@@ -254,6 +311,19 @@ class TaskSpec(_Strict):
         given = {"shots": self.shots != SHOTS, "draws": self.draws != DRAWS, "train": self.dataset.train is not None}
         for name in (name for name, changed in given.items() if changed):
             raise ValueError(f"'{name}' is for fewshot, this task is of kind {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _searchable(self) -> TaskSpec:
+        if self.kind is not Kind.LOCALISATION:
+            if self.dataset.proposals or any(protocol.search for protocol in self.protocols.values()):
+                raise ValueError("'search' and 'proposals' are for localisation")
+            return self
+        for name, protocol in self.protocols.items():
+            if protocol.search is None:
+                raise ValueError(f"protocol '{name}' needs 'search', such as {{scales: [2, 3, 4]}}")
+            if bool(protocol.search.scales) == bool(self.dataset.proposals):
+                raise ValueError(f"protocol '{name}': give 'scales', or 'proposals' in 'dataset', not both or neither")
         return self
 
     def _refuse_sides(self) -> None:
@@ -311,9 +381,10 @@ class TaskSpec(_Strict):
 
     @property
     def sample_modalities(self) -> tuple[Modality, ...]:
-        """What a reader gives items of: both sides with all their parts where samples are searched, else the query."""
-        sides = self.sides if self.kind in MATCHING else self.sides[:1]
-        return tuple(dict.fromkeys(part for side in sides for part in side))
+        """What a reader gives items of: both sides with all their parts where samples are searched, or a frame is
+        searched for a sound; else the query."""
+        both = self.kind in MATCHING or self.kind is Kind.LOCALISATION
+        return tuple(dict.fromkeys(part for side in (self.sides if both else self.sides[:1]) for part in side))
 
     @property
     def folder(self) -> Path:

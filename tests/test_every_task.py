@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
+from sklearn.metrics import auc, average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
 from ibench.api import evaluate
 from ibench.cells import Cell, bind
@@ -81,8 +81,10 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepare
 def test_an_oracle_encoder_scores_all(name: str, prepare: Callable[[str], Prepared]) -> None:
     task = prepare(name)
     record = run(task, oracle(task.cell))
-    # what a part finds without the other is for no oracle to say
-    found = {name: score.value for name, score in record.metrics.items() if not name.endswith(BESIDE)}
+    # what a part finds without the other is for no oracle to say; the middle of a frame asks no encoder, and a grid
+    # need not fit a box, whose IoU is below 1 then
+    asked = [name for name in record.metrics if not name.endswith((*BESIDE, "auc")) and not name.startswith("centre_")]
+    found = {name: record.metrics[name].value for name in asked}
     assert found == pytest.approx(dict.fromkeys(found, 1.0)), record.metrics
     assert record.score.value == 1
 
@@ -105,8 +107,10 @@ def test_a_constant_encoder_scores_chance(name: str, prepare: Callable[[str], Pr
         assert record.chance == pytest.approx(1 / len(task.cell.classes))
     elif task.spec.kind is Kind.MULTILABEL:
         assert record.score.value == pytest.approx(record.chance)
-    else:
+    elif task.spec.kind is Kind.RETRIEVAL:
         assert record.score.value <= record.chance  # a tie is never a hit
+    else:
+        assert {record.metrics[name].value for name in ("ciou@0.5", "pointing")} == {0.0}  # nothing stands out
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -126,7 +130,7 @@ def test_the_miniature_is_fake_and_reads_the_same_twice(name: str, prepare: Call
     task = prepare(name)
     again = open_dataset(task.spec, task.root if task.spec.dataset.reader not in BUNDLED else None)
     assert task.dataset.fake == (task.spec.dataset.reader not in BUNDLED)
-    assert again.fingerprint() == task.dataset.fingerprint()
+    assert bind(task.spec, again, None, None, None).dataset.fingerprint() == task.dataset.fingerprint()
     for items in again.items.values():
         ids = [item.id for item in items]
         assert len(set(ids)) == len(ids)
@@ -150,13 +154,17 @@ def stored(vectors: dict[Modality, dict[str, Vectors]]) -> StoredEmbeddings:
 
 
 def oracle(cell: Cell) -> StoredEmbeddings:
-    """A class that occurs, or a group of matching items, is an axis of its own; the other classes share one."""
+    """A class that occurs, or a group of matching items, is an axis of its own; the other classes share one.
+
+    A window is what sounds in its frame if it lies within as many boxes as have to agree, else nothing that sounds.
+    """
+    aims = windows_of_sources(cell)
     items = [item for several in cell.dataset.items.values() for item in several]
-    axes = sorted({name for item in items for name in axes_of(item, cell)})
+    axes = sorted({name for item in items for name in aims.get(item.id) or axes_of(item, cell)})
     units = np.eye(len(axes) + 1, dtype=np.float32)
     axis = dict.fromkeys(cell.classes, units[-1]) | dict(zip(axes, units, strict=False))
     vectors: dict[Modality, dict[str, Vectors]] = {
-        modality: {item.id: unit(sum(axis[one] for one in axes_of(item, cell))) for item in items}
+        modality: {item.id: unit(sum(axis[one] for one in aims.get(item.id) or axes_of(item, cell))) for item in items}
         for modality, items in cell.dataset.items.items()
         if modality is not Modality.TEXT
     }
@@ -170,6 +178,19 @@ def axes_of(item: Item, cell: Cell) -> tuple[str, ...]:
     if cell.spec.pooled:
         return item.labels or ("nothing",)
     return item.labels if cell.classes else (item.group,)
+
+
+def windows_of_sources(cell: Cell) -> dict[str, tuple[str, ...]]:
+    """The axes of the windows of a localisation, by their ids."""
+    search = cell.protocol.search
+    sounds = {item.group: item for item in cell.dataset.items[cell.spec.query]}
+    found = {}
+    for frame in cell.frames:
+        sound = sounds[frame.item.group]
+        for item, (left, top, right, bottom) in zip(frame.windows, frame.regions, strict=True):
+            holding = sum(a <= left and b <= top and c >= right and d >= bottom for a, b, c, d in sound.boxes)
+            found[item.id] = axes_of(sound, cell) if search and holding >= search.agree else ("elsewhere",)
+    return found
 
 
 def constant(cell: Cell) -> StoredEmbeddings:
@@ -335,10 +356,72 @@ def composed_ranks(
     return ranks
 
 
+def counted_localisation(cell: Cell, encoder: StoredEmbeddings) -> dict[str, float]:
+    """Pixel by pixel, as arXiv 2104.02691's code and the papers define it."""
+    search = cell.protocol.search
+    assert search is not None
+    frames = {frame.item.group: frame for frame in cell.frames}
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for item in cell.dataset.items[cell.spec.query]:
+        frame = frames[item.group]
+        votes = sum((mask(box, int) for box in item.boxes), np.zeros((224, 224)))
+        source = np.minimum(votes / search.agree, 1)
+        windows = vectors_of(encoder, Modality.IMAGE, [one.id for one in frame.windows])
+        queries = {"": vectors_of(encoder, cell.spec.query, [item.id])[0]}
+        if cell.texts:
+            ((name,),) = (cell.names_of[cell.classes.index(label)] for label in item.labels)
+            queries["text_"] = unit(vectors_of(encoder, Modality.TEXT, list(cell.texts[name])).mean(axis=0))
+        for prefix, query in queries.items():
+            cosines = windows.astype(np.float64) @ query
+            shares = shares_of(frame.regions)
+            highest = np.where(shares > 0, cosines[:, None], -2).max(axis=0) if search.pool == "max" else None
+            image = (cosines @ shares if highest is None else highest).reshape(224, 224)
+            image = (image - image.min()) / np.ptp(image)
+            middle = np.sort(image.ravel())[224 * 224 // 2]
+            part = image > middle + 1e-9 if search.threshold == "upper-half" else image >= search.threshold
+            rows, columns = np.nonzero(image >= 1 - 1e-9)
+            hit = source[(rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2] == 1
+            found.setdefault(prefix, []).append((overlap(part, source), bool(hit)))
+        half = np.sqrt(0.5) / 2
+        centre = mask((0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half), round)
+        found.setdefault("centre_", []).append((overlap(centre > 0, source), bool(source[111, 111] == 1)))
+    thresholds = [0.05 * step for step in range(21)]
+    return {
+        f"{prefix}{name}": value
+        for prefix, several in found.items()
+        for ciou in [np.array([one for one, _ in several])]
+        for name, value in {
+            "ciou@0.5": float(np.mean(ciou >= 0.5)),
+            "auc": float(auc(thresholds, [np.mean(ciou >= at) for at in thresholds])),
+            "pointing": float(np.mean([hit for _, hit in several])),
+        }.items()
+    }
+
+
+@cache
+def shares_of(regions: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
+    """What each window counts at each pixel: one part of as many as cover it, [windows, 224 × 224]."""
+    masks = np.stack([mask(region, round).ravel() for region in regions])
+    return np.asarray(masks / masks.sum(axis=0))
+
+
+def mask(box: tuple[float, ...], whole: Callable[[float], int]) -> NDArray[np.float64]:
+    """The pixels of a box, [224, 224]."""
+    drawn = np.zeros((224, 224))
+    left, top, right, bottom = (whole(224 * edge) for edge in box)
+    drawn[top:bottom, left:right] = 1
+    return drawn
+
+
+def overlap(part: NDArray[np.bool_], source: NDArray[np.float64]) -> float:
+    return float(source[part].sum() / (source.sum() + (part & (source == 0)).sum()))
+
+
 COUNTED = {
     Kind.CLASSIFICATION: counted_classification,
     Kind.MULTILABEL: counted_multilabel,
     Kind.RETRIEVAL: counted_retrieval,
     Kind.COMPOSITION: counted_composition,
     Kind.FEWSHOT: counted_fewshot,
+    Kind.LOCALISATION: counted_localisation,
 }

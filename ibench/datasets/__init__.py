@@ -8,13 +8,24 @@ from importlib import import_module
 from pathlib import Path
 
 from ibench.datasets._training import in_folds, with_training
-from ibench.datasets.base import FAKE_MARKER, Dataset, Item
+from ibench.datasets._windows import Frame, frames_of, read_proposals
+from ibench.datasets.base import FAKE_MARKER, Dataset, Item, inside
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.resources import bundled
 from ibench.tasks import Kind, TaskSpec
 
-__all__ = ["Dataset", "Item", "find_copy", "labels_of", "open_dataset", "paired_modalities", "refuse_unknown_reader"]
+__all__ = [
+    "Dataset",
+    "Frame",
+    "Item",
+    "find_copy",
+    "frames_of",
+    "labels_of",
+    "open_dataset",
+    "paired_modalities",
+    "refuse_unknown_reader",
+]
 
 
 def open_dataset(spec: TaskSpec, data_root: Path | None) -> Dataset:
@@ -129,6 +140,9 @@ def _read(spec: TaskSpec, reader: _Reader, place: Path) -> Dataset:
     name in a table that is too long for it), and for a sample that is listed twice, as it would count twice."""
     try:
         dataset = reader.read(spec, place)
+        if spec.dataset.proposals:
+            file = inside(place if place.is_dir() else place.parent, spec.dataset.proposals, spec.name)
+            dataset = replace(dataset, proposals=read_proposals(file))
     except OSError as error:
         raise IbenchError(
             f"{spec.name}: {error.filename or place}: {error.strerror or error}; are the names and permissions right?"

@@ -13,7 +13,7 @@ from ibench.hashing import file_digests, sha256_lines, sha256_text
 from ibench.media.audio import read_audio
 from ibench.media.image import read_image
 from ibench.media.video import read_video
-from ibench.modalities import Modality, RawSample
+from ibench.modalities import Modality, RawSample, Region
 
 TRAINING = "training"
 """The fold of samples that are trained on and never tested."""
@@ -30,7 +30,8 @@ class Item:
     the fingerprint covers: a file, or the digest of bytes; ``part`` says which part of it (a time span).
     ``labels`` are ids of the data's own. Two items of different modalities match when their ``group`` is the same.
     Items of one ``cluster`` (a recording, a speaker) are not independent, and intervals respect that. Of a few-shot
-    task each ``fold`` is tested after training on the others, or all are after training on `TRAINING`.
+    task each ``fold`` is tested after training on the others, or all are after training on `TRAINING`. ``boxes`` say
+    where the source of a sound is in the picture of its group.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Item:
     group: str = ""
     cluster: str = ""
     fold: str = ""
+    boxes: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Dataset:
 
     ``labels`` maps the data's label ids, in order, to class names, where its own metadata has them. ``missing``
     names samples that the metadata lists and the copy lacks. ``copy`` says which copy was read, without its path.
+    ``proposals`` are windows of the pictures, by the picture's id, where the task names a file of them.
     """
 
     items: Mapping[Modality, Sequence[Item]]
@@ -56,6 +59,7 @@ class Dataset:
     missing: tuple[str, ...] = ()
     copy: str = "local"
     fake: bool = False
+    proposals: Mapping[str, tuple[Region, ...]] | None = None
     _digests: dict[Modality, list[str]] = field(default_factory=dict, repr=False)
 
     def contents(self, modality: Modality) -> list[str]:
@@ -65,9 +69,9 @@ class Dataset:
         return self._digests[modality]
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, groups, clusters, folds and content of all items; never over paths or times."""
+        """SHA-256 of ids, labels, groups, clusters, folds, boxes and content of all items; never of paths or times."""
         lines = [
-            "\x1f".join((modality, item.id, *item.labels, "", item.group, item.cluster, *_told(item.fold), content))
+            "\x1f".join((modality, *_told(item), content, *map(str, item.boxes)))
             for modality in sorted(self.items)
             for item, content in zip(self.items[modality], self.contents(modality), strict=True)
         ]
@@ -163,9 +167,10 @@ def digests_of(files: Sequence[Path]) -> list[str]:
         raise IbenchError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _told(fold: str) -> tuple[str, ...]:
-    """Nothing for no fold, so that fingerprints from before there were folds stay what they are."""
-    return (f"fold {fold}",) if fold else ()
+def _told(item: Item) -> tuple[str, ...]:
+    """An item without its content; no fold is nothing, so that fingerprints from before there were folds stay."""
+    fold = (f"fold {item.fold}",) if item.fold else ()
+    return (item.id, *item.labels, "", item.group, item.cluster, *fold)
 
 
 def _taken(items: Sequence[Item], limit: int, drawn: bool) -> list[Item]:

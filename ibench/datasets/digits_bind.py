@@ -3,7 +3,7 @@
 Images: the last 797 of `sklearn.datasets.load_digits` (UCI Optical Recognition of Handwritten Digits, test part);
 digits-bind was trained on the first 1,000. Sounds: ``spoken.csv`` beside the bundled weights, made with espeak-ng,
 in voices that digits-bind never heard in training. Few-shot tasks train on folds of these: nothing that they test or
-train on has the encoder seen.
+train on has the encoder seen. For localisation, frames made of these images.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ibench.datasets import manifest
+from ibench.datasets._digit_frames import in_frames
 from ibench.datasets.base import Dataset, Item, digests_of
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
@@ -28,6 +29,7 @@ from ibench.tasks import Kind, TaskSpec
 BUNDLED = "digits_bind"
 PAIRED = (Modality.IMAGE, Modality.AUDIO)
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_LABELS = {word: (word,) for word in _WORDS}
 _TRAINED_ON = 1000
 _OVERLAID = 10
 """Pictures of each pair of digits."""
@@ -44,6 +46,9 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
     if spec.dataset.split not in (None, "overlaid"):
         raise IbenchError(f"{spec.name}: no split '{spec.dataset.split}'; known: overlaid")
     items: dict[Modality, list[Item]] = {}
+    if spec.kind is Kind.LOCALISATION:
+        items = in_frames(_sounds(spec, root), _images())
+        return Dataset(items, labels=_LABELS, copy="bundled with ibench, arranged in frames")
     for modality in spec.sample_modalities:
         if modality is Modality.IMAGE:
             items[modality] = _images() if spec.dataset.split is None else _overlaid_images()
@@ -51,7 +56,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
             items[modality] = _sounds(spec, root)
     if spec.kind is Kind.FEWSHOT:
         items = {modality: _in_folds(several) for modality, several in items.items()}
-    return Dataset(items, labels={word: (word,) for word in _WORDS}, copy="bundled with ibench")
+    return Dataset(items, labels=_LABELS, copy="bundled with ibench")
 
 
 def _in_folds(items: Sequence[Item]) -> list[Item]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ibench.cells import Cell
 from ibench.engine.store import Embeddings
-from ibench.kinds import classification, composition, fewshot, multilabel, retrieval
+from ibench.kinds import classification, composition, fewshot, localisation, multilabel, retrieval
 from ibench.kinds.base import Scored
 from ibench.modalities import Modality
 from ibench.scoring.similarity import Vectors
@@ -31,4 +31,5 @@ SCORE: Mapping[Kind, Score] = {
     Kind.RETRIEVAL: retrieval.score,
     Kind.COMPOSITION: composition.score,
     Kind.FEWSHOT: fewshot.score,
+    Kind.LOCALISATION: localisation.score,
 }

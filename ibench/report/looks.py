@@ -14,8 +14,9 @@ from ibench.datasets import Item, labels_of
 from ibench.errors import UnreadableSample
 from ibench.modalities import Modality
 from ibench.report.classes import positives, scores_of
-from ibench.report.thumbnails import Thumbnail, thumbnail
+from ibench.report.thumbnails import Thumbnail, localised, thumbnail
 from ibench.results import Record
+from ibench.scoring.localisation import score_map, tiling
 from ibench.tasks import MATCHING, Kind, TaskSpec
 
 
@@ -31,7 +32,8 @@ class Shown:
 class Look:
     """A query, what was said of it or found for it, and what would have been right.
 
-    ``second`` is the other part of a composed query, and ``joined`` how it is put to the first.
+    ``second`` is the other part of a composed query, and ``joined`` how it is put to the first; ``searched`` where
+    ``found`` is the frame that was searched for it.
     """
 
     query: Shown
@@ -43,6 +45,7 @@ class Look:
     note: str = ""
     second: Shown | None = None
     joined: str = ""
+    searched: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Samples:
                 self._by_group.setdefault((modality, item.group), item)
         self._names = _class_names(spec, cell)
         self.classes: Sequence[str] = cell.classes if cell is not None else ()
+        search = cell.protocol.search if cell is not None else None
+        self._pool = search.pool if search is not None else "mean"
+        self._frames = {frame.item.group: frame for frame in (cell.frames if cell is not None else ())}
 
     def name(self, label: str) -> str:
         """The class name that a label goes by, or the label where that is not known."""
@@ -73,6 +79,21 @@ class Samples:
     def shown(self, modality: Modality, id: str) -> Shown:
         item = self._by_id.get(modality, {}).get(id)
         return Shown(id, None if item is None else _thumbnail(item))
+
+    def searched(self, row: Mapping[str, Any]) -> Shown:
+        """The frame of a localisation's row, with the map of its windows' cosines, its boxes and the best window."""
+        frame = self._frames.get(row["frame"])
+        if frame is None:
+            return Shown(row["frame"], None)
+        try:
+            picture = frame.item.decode()
+        except UnreadableSample as error:
+            return Shown(row["frame"], Thumbnail(note=f"unreadable: {error}"))
+        scores = np.asarray(row["scores"], np.float32)
+        tiles = tiling(frame.regions)
+        heat = tiles.spread(score_map(scores, tiles, self._pool))
+        boxes = [(left, top, right, bottom) for left, top, right, bottom in row["boxes"]]
+        return Shown(row["frame"], localised(picture, heat, boxes, frame.regions[int(scores.argmax())]))
 
     def of_group(self, modality: Modality, group: str) -> Shown | None:
         """The first item of a group: what a query of that group should have found."""
@@ -197,12 +218,30 @@ def _by_rank(direction: str, rows: pd.DataFrame, most: int, look: Callable[[Mapp
     ]
 
 
+def _located(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
+    def look(row: Mapping[str, Any]) -> Look:
+        point = "points into it" if row["pointing"] else "points elsewhere"
+        return Look(
+            samples.shown(record.query, row["id"]),
+            bool(row["correct"]),
+            samples.name(row["gold"]),
+            found=samples.searched(row),
+            note=f"cIoU {row['ciou']:.2f}, {point}; the best window has the cosine {row['score']:.3f}",
+            searched=True,
+        )
+
+    by_overlap = rows.sort_values(["ciou", "score"], kind="stable")
+    hits, misses = by_overlap[by_overlap["correct"]][::-1], by_overlap[~by_overlap["correct"]]
+    return [_of("Missed, least overlap first", misses, most, look), _of("Found, most overlap first", hits, most, look)]
+
+
 _OF_KIND: Mapping[Kind, Callable[[Record, pd.DataFrame, Samples, int], list[Looks]]] = {
     Kind.CLASSIFICATION: _classified,
     Kind.MULTILABEL: _tagged,
     Kind.RETRIEVAL: _retrieved,
     Kind.COMPOSITION: _composed,
     Kind.FEWSHOT: _drawn,
+    Kind.LOCALISATION: _located,
 }
 
 

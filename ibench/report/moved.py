@@ -45,7 +45,8 @@ def sample_table(table: Comparison, form: str) -> str:
         for now, what in (("wrong", "lost"), ("right", "won")):
             part = flipped[flipped["now"] == now]
             title = f"{row.task}: {len(part)} samples {what} by {other} against {reference}"
-            tables.append(Table(title, ["id", "gold", "before", "after", "rank before", "after"], _cells(part), 4))
+            headers = ["id", "gold", "before", "after", *(["rank before", "after"] if "rank_before" in part else [])]
+            tables.append(Table(title, headers, _cells(part), 4))
         shared = {"task": row.task, "protocol": row.protocol, "reference": reference, "encoder": other}
         flat += [{**shared, **one} for one in json.loads(flipped.to_json(orient="records"))]
     return _listed(flat, tables, [], form)
@@ -86,5 +87,5 @@ def _class_data(one: Moved) -> dict[str, Any]:
 
 
 def _cells(flipped: pd.DataFrame) -> list[list[str]]:
-    columns = ["id", "gold", "prediction_before", "prediction_after", "rank_before", "rank_after"]
-    return [[str(cell) for cell in row] for row in flipped[columns].itertuples(index=False)]
+    shown = flipped.drop(columns="now")
+    return [[str(cell) for cell in row] for row in shown.itertuples(index=False)]

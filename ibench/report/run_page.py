@@ -114,7 +114,7 @@ def _rows(file: Path) -> pd.DataFrame:
 
 
 def _bars(kind: Kind, rows: pd.DataFrame, samples: Samples, seed: int) -> list[Bars]:
-    if kind is Kind.CLASSIFICATION:
+    if kind is Kind.CLASSIFICATION or (kind is Kind.LOCALISATION and rows["gold"].any()):
         return recalls(rows, seed)
     return precisions(rows, samples.classes, seed) if kind is Kind.MULTILABEL and samples.classes else []
 

@@ -100,8 +100,8 @@ def data_table(report: DataReport) -> str:
         for part in parts(items)
     ]
     lines += ["", tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 3))]
-    if spec.kind not in MATCHING:
-        occurring = {label for item in dataset.items[spec.query] for label in item.labels}
+    occurring = {label for item in dataset.items[spec.query] for label in item.labels}
+    if spec.kind not in MATCHING and occurring:
         expected = f"; the publisher's copy has {spec.dataset.classes}" if spec.dataset.classes else ""
         lines.append(f"{len(occurring)} classes occur, of {len(spec.labels or dataset.labels or occurring)}{expected}")
     lines += _first_few("missing", dataset.missing)

@@ -10,11 +10,12 @@ from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
-from ibench.modalities import DepthMap, ImuWindow, RawSample, Waveform
+from ibench.modalities import DepthMap, ImuWindow, RawSample, Region, Waveform
 
 SIDE = 160  # pixels of the longer side of a picture
+FRAME_SIDE = 260  # of one with a map over it, which has more to be seen
 MOST_BYTES = 24_000  # of one picture; above it, quality goes down
 _FRAMES = 4
 _COLUMNS, _BANDS = 240, 64  # of a spectrogram
@@ -100,6 +101,48 @@ def _(sample: ImuWindow) -> Thumbnail:
     halves = {"accelerometer": sample.readings[:3], "gyroscope": sample.readings[3:]}
     drawn = tuple(Picture(name, _COLUMNS, 40, lines=tuple(_curves(part))) for name, part in halves.items())
     return Thumbnail(drawn, note=f"{sample.readings.shape[1] / sample.rate:.1f} s; accelerometer, gyroscope")
+
+
+def localised(frame: Image.Image, heat: NDArray[np.float64], boxes: Sequence[Region], best: Region) -> Thumbnail:
+    """A frame with a map [height, width] of 0..1 laid over it, its source's boxes in white, the best window dashed.
+
+    Dark lines under the white ones keep both to be seen on any ground.
+    """
+    shown = _eight_bits(frame)
+    scale = FRAME_SIDE / max(shown.size)
+    shown = shown.resize((max(round(shown.width * scale), 1), max(round(shown.height * scale), 1)))
+    overlay = Image.fromarray(_coloured(heat)).resize(shown.size, Image.Resampling.BILINEAR)
+    laid = Image.blend(shown, overlay, 0.45)
+    draw = ImageDraw.Draw(laid)
+    for box in boxes:
+        edges = _edges(box, laid.size)
+        draw.rectangle(edges, outline="black", width=4)
+        draw.rectangle(edges, outline="white", width=2)
+    _dashed(draw, _edges(best, laid.size), inset=3)
+    picture = _encoded(
+        laid, "frame with the map of scores, bright is high; the source in white, the best window dashed", FRAME_SIDE
+    )
+    return Thumbnail((picture,), note=f"{frame.width}×{frame.height}; source white, best window dashed")
+
+
+def _edges(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The outermost pixels of a region that lies in a picture; one that reaches over its edge ends there."""
+    across, down = size[0] - 1, size[1] - 1
+    left, top, right, bottom = (min(max(share, 0.0), 1.0) for share in region)
+    right, bottom = max(left, right), max(top, bottom)
+    return round(left * across), round(top * down), round(right * across), round(bottom * down)
+
+
+def _dashed(draw: ImageDraw.ImageDraw, edges: tuple[int, int, int, int], inset: int, dash: int = 6) -> None:
+    """A dashed line within the edges, so that a solid one on them is seen as well."""
+    left, top, right, bottom = edges[0] + inset, edges[1] + inset, edges[2] - inset, edges[3] - inset
+    for colour, phase in (("black", dash), ("#ff5ab4", 0)):
+        for x in range(left + phase, right, 2 * dash):
+            for y in (top, bottom):
+                draw.line((x, y, min(x + dash, right), y), fill=colour, width=2)
+        for y in range(top + phase, bottom, 2 * dash):
+            for x in (left, right):
+                draw.line((x, y, x, min(y + dash, bottom)), fill=colour, width=2)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ibench.errors import IbenchError
-from ibench.scoring import classification, composition, retrieval
+from ibench.scoring import classification, composition, localisation, retrieval
 from ibench.scoring.intervals import weighted_median
 from ibench.scoring.multilabel import RankedScores
 from ibench.scoring.paired import Outcome
@@ -39,6 +39,9 @@ def outcome(metric: str, rows: pd.DataFrame) -> Outcome:
         return _median(rows["rank"].to_numpy())
     if name == "mAP":
         return _mean_average_precision(rows)
+    asked_with, of = metric[: metric.rfind("_") + 1], metric[metric.rfind("_") + 1 :]
+    if of in ("ciou@0.5", "auc", "pointing") and f"{asked_with}ciou" in rows:
+        return _located(of, rows[f"{asked_with}ciou"].to_numpy(), rows[f"{asked_with}pointing"].to_numpy())
     raise IbenchError(f"metric '{metric}' cannot be compared in pairs")
 
 
@@ -64,6 +67,12 @@ def _of_draws(right: NDArray[np.bool_] | NDArray[np.float64]) -> Outcome:
     if right.dtype == np.bool_:
         return right.astype(np.bool_)
     return lambda weights: float(np.average(right, weights=weights))
+
+
+def _located(metric: str, ciou: NDArray[np.float64], pointing: NDArray[np.bool_]) -> Outcome:
+    if metric == "auc":
+        return localisation.area_under(ciou)
+    return ciou >= 0.5 if metric == "ciou@0.5" else pointing
 
 
 def _median(values: NDArray[np.int64]) -> Outcome:

@@ -16,7 +16,6 @@ from many_records import many, record, training
 
 from ibench.report.leaderboard import write
 from ibench.results import Record
-from ibench.tasks import task_files
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -201,9 +200,9 @@ def test_the_figures_say_in_words_what_they_show(browser: Browser, board: Path) 
 
 
 def test_five_thousand_records_load_sort_and_filter_at_once(browser: Browser, tmp_path: Path) -> None:
-    """125 encoders on 40 tasks. Limits are ten times what a quiet machine needs."""
-    records = many(125, list(task_files())[:40])
-    assert len(records) == 5000
+    """125 encoders on every task. Limits are ten times what a quiet machine needs."""
+    records = many(125)
+    assert len(records) >= 5000
     started = time.monotonic()
     file = page_of(records, tmp_path)
     assert time.monotonic() - started < 30

@@ -61,6 +61,11 @@ def of_a_miniature(task: str, place: Path, seed: int = 0) -> Path:
         ("audioset", ["spectrogram up to", "Average precision"]),
         ("llvip_image", ["wanted", "picture"]),
         ("clotho", ["<blockquote>", "spectrogram up to", "found first"]),
+        (
+            "vggss",
+            ["frame with the map of scores", "spectrogram up to", "✗ missed", "cIoU 0.", "query: ", "All classes"],
+        ),
+        ("flickr_soundnet", ["frame with the map of scores", "source white"]),
     ],
 )
 def test_samples_of_every_modality_are_shown(task: str, seen: list[str], tmp_path: Path) -> None:
