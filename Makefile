@@ -24,9 +24,9 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
-# The demo's records and the page made of them, both committed.
+# The records of the bundled tasks and the page made of them, both committed.
 leaderboard: $(READY)
-	$(BIN)/ibench demo --out results
+	$(BIN)/ibench run --suite bundled --bridge --ckpt examples/digits_bind/digits_bind_encoder.py:make_encoder --out results
 	$(BIN)/ibench leaderboard results --out leaderboards
 
 # Those of benchmarks/ that need nothing beside ibench; docs/performance.md has the commands of all.

@@ -81,7 +81,7 @@ def test_suites_name_tasks_that_there_are(name: str) -> None:
 
 
 def test_a_suite_draws_as_many_as_it_says(ibench: RunIbench, tmp_path: Path) -> None:
-    done = ibench("run", "--suite", "demo_quick", "--ckpt", DIGITS, "--out", "r")
+    done = ibench("run", "--suite", "bundled_quick", "--ckpt", DIGITS, "--out", "r")
     assert done.returncode == 0, done.stderr
-    samples = load_suites()["demo_quick"].samples
+    samples = load_suites()["bundled_quick"].samples
     assert all(f".drawn{samples}." in path.name for path in (tmp_path / "r").rglob("*.json"))

@@ -25,6 +25,7 @@ _RADIUS, _NODE, _MARGIN = 280.0, 80.0, 24.0  # of the circle; across a node; aro
 _BOW = 0.62  # how far from the middle, in radii, the edges pass that would cross it
 _LETTER, _LINE = 7.3, 17.0  # about as wide and high as the letters of a label are
 _LINES = 3
+_MOST_HIDDEN = 0.6  # of an edge, by its label
 
 
 @dataclass(frozen=True)
@@ -321,13 +322,22 @@ def _halfway(start: complex, end: complex) -> complex:
 
 
 def _place(curve: tuple[complex, complex, complex], label: Sequence[str], taken: Sequence[Box]) -> Box:
-    """Where on its edge a label stands: as near to halfway as it can without covering what is there already."""
+    """Where a label stands: as near to halfway on its edge as it can without covering what is there already.
+
+    One that would hide most of the edge stands beside it, away from the middle of the picture.
+    """
     width, height = (_LETTER * max(map(len, label)) + 8, _LINE * len(label)) if label else (0.0, 0.0)
-    places = [_on(curve, at, width, height) for at in (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68)]
+    along = curve[2] - curve[0]
+    aside = 0j
+    if width * abs(along.real) > _MOST_HIDDEN * (abs(along) - _NODE) * abs(along):
+        across = along * 1j / abs(along)
+        aside = across * (abs(across.real) * width + abs(across.imag) * height + 8) / 2
+        aside = aside if (curve[1] * aside.conjugate()).real + aside.imag > 0 else -aside
+    places = [_on(curve, at, aside, width, height) for at in (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68)]
     return min(places, key=lambda place: sum(place.overlap(other) for other in taken))
 
 
-def _on(curve: tuple[complex, complex, complex], at: float, width: float, height: float) -> Box:
+def _on(curve: tuple[complex, complex, complex], at: float, aside: complex, width: float, height: float) -> Box:
     a, b, c = curve
-    point = (1 - at) ** 2 * a + 2 * at * (1 - at) * b + at**2 * c
+    point = (1 - at) ** 2 * a + 2 * at * (1 - at) * b + at**2 * c + aside
     return Box(point.real, point.imag, width, height)
