@@ -95,6 +95,8 @@ class Notes:
     def __init__(self) -> None:
         self.encoded: dict[str, int] = {}
 
+    def plan(self, jobs: int, samples: int) -> None: ...
+
     def start(self, title: str, total: int) -> None:
         if "prompts" not in title:
             self.encoded[title] = total

@@ -37,9 +37,9 @@ def results_of(text: str) -> list[EvalResult]:
 def test_the_hub_reads_every_metric_of_every_record_in_percent_with_its_interval() -> None:
     records = load_all(DEMO)
     found = {(one.dataset_type, one.metric_name): one for one in results_of(block(records))}
-    assert len(found) == sum(len(record.metrics) for record in records)
+    assert len(found) == sum(len(record.own_metrics) for record in records)
     for record in records:
-        for name, metric in record.metrics.items():
+        for name, metric in record.own_metrics.items():
             one = found[record.task, f"{name} ({record.protocol})"]
             scale = 1 if "rank" in name else 100
             told = [one.metric_value, one.metric_args["low"], one.metric_args["high"]]

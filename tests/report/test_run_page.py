@@ -100,7 +100,7 @@ def test_the_demo_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     for width in (360, 1440):
         with browser.open(page_file, width=width) as page:
             assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.locator("section.run").count() == 3
+            assert page.locator("section.run").count() == 5
             assert page.locator("img").count() > 30
             assert page.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth > 0 && one.alt)")
             page.locator("nav a").nth(1).click()
