@@ -23,7 +23,7 @@ import torch
 from _measure import gib, machine, table
 from torch import Tensor
 
-from ibench.api import Silent
+from ibench.report.progress import Silent
 from ibench.datasets import Item
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.imagebind.towers import TowerShape, build_tower

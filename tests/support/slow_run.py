@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toy_encoder import make_random
 
-from ibench.api import Silent
+from ibench.report.progress import Silent
 from ibench.datasets import Item
 from ibench.engine.encode import Means, encode_missing
 from ibench.engine.plan import Job
