@@ -23,7 +23,6 @@ import torch
 from _measure import gib, machine, table
 from torch import Tensor
 
-from ibench.report.progress import Silent
 from ibench.datasets import Item
 from ibench.encoders.base import DTYPES, Card, Preprocess, Views, unit_rows
 from ibench.encoders.imagebind.towers import TowerShape, build_tower
@@ -31,6 +30,7 @@ from ibench.engine.encode import Means, encode_missing
 from ibench.engine.plan import SHARD_SIZE, Job
 from ibench.engine.store import EmbeddingStore
 from ibench.modalities import Modality
+from ibench.report.progress import Silent
 
 VISION = TowerShape("vision", (1280, 3, 2, 14, 14), 14, 257, 1280, 5120, 32, 16, 1024, False, True, False)
 TOWERS = {

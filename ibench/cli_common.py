@@ -49,6 +49,16 @@ def listed(names: str | None) -> list[str]:
     return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
+def named(tasks: str | None, suite: str | None, how: str) -> list[str]:
+    """The tasks asked for by name and by suite, each once."""
+    from ibench.tasks import suite_tasks
+
+    names = listed(tasks)
+    if not names and not suite:
+        raise IbenchError(f"name tasks with {how} or a suite with --suite; `ibench tasks` lists both")
+    return list(dict.fromkeys([*names, *(suite_tasks(suite) if suite else ())]))
+
+
 def batch_size_from(asked: str) -> int | None:
     """A batch size as `evaluate` takes it; None for auto."""
     if not asked.isdecimal() and asked != "auto":

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from toy_encoder import make_random
 
-from ibench.report.progress import Silent
 from ibench.datasets import Item
 from ibench.engine.encode import Means, encode_missing
 from ibench.engine.plan import Job
 from ibench.engine.store import EmbeddingStore
 from ibench.modalities import Modality
+from ibench.report.progress import Silent
 
 
 def slowly(text: str, seconds: float) -> str:
