@@ -8,9 +8,10 @@ A package offers it as an entry point of the group ``ibench.encoders``:
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -91,12 +92,48 @@ def _made(make: Callable[..., Any], named: str, device: str, dtype: str) -> Enco
 
 
 def sources(file: Path) -> list[Path]:
-    """The factory's file and the modules it imported from its own folder: their bytes are part of its identity."""
+    """The factory's file and what it imports from its own folder, and so on: their bytes are part of its identity.
+
+    Found by reading the import statements, wherever they stand, so that every process finds the same. What is imported
+    by a name made at run time is for the card's ``files``.
+    """
     folder = file.parent.absolute()
-    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    modules = {Path(name) for name in named if name and Path(name).is_absolute()}
-    own = {path for path in modules if folder in path.parents and not _installed(path)}
-    return sorted({file.absolute(), *own})
+    found: set[Path] = set()
+    left = [file.absolute()]
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += [path for name in _imports(module, folder) for path in _modules(folder, name)]
+    return sorted(found)
+
+
+def _imports(module: Path, folder: Path) -> Iterator[tuple[str, ...]]:
+    """What a file imports, in parts: of ``from a.b import c`` both a.b and a.b.c, which may be a module as well."""
+    package = module.parent.relative_to(folder).parts
+    for node in ast.walk(_parsed(module)):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            base = (*above, *(node.module.split(".") if node.module else ()))
+            yield base
+            yield from ((*base, alias.name) for alias in node.names)
+
+
+def _parsed(module: Path) -> ast.AST:
+    """A file that is no Python imports nothing; where it is imported all the same, that fails by itself."""
+    try:
+        return ast.parse(module.read_bytes(), module)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def _modules(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
+    """The files in the folder that importing a dotted name runs: those of its packages, and its own."""
+    for length in range(1, len(name) + 1):
+        stem = folder.joinpath(*name[:length])
+        yield from (path for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if path.is_file())
 
 
 def _package_files(point: EntryPoint) -> list[Path]:
@@ -105,8 +142,3 @@ def _package_files(point: EntryPoint) -> list[Path]:
     own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == package}
     files = {getattr(module, "__file__", None) for module in own.values()}
     return sorted(Path(file).absolute() for file in files if file)
-
-
-def _installed(path: Path) -> bool:
-    """Whether a module is of an environment that happens to lie inside the folder; versions stand for those."""
-    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or Path(sys.base_prefix) in path.parents
