@@ -109,6 +109,14 @@ def _image_item(id: str, pixels: NDArray[np.uint8], *words: str) -> Item:
 
 
 def _sounds(spec: TaskSpec, root: Path) -> list[Item]:
+    """Every test sound. Voices that sound the same, as three of espeak-ng's do, are one cluster."""
     table = root / "spoken.csv"
     items, _ = manifest.media_items(spec, table, manifest.read_rows(table), Modality.AUDIO)
-    return items
+    files = list(dict.fromkeys(item.content for item in items if isinstance(item.content, Path)))
+    recording = dict(zip(files, digests_of(files), strict=True))
+    voice: dict[str, str] = {}
+    return [
+        replace(item, cluster=voice.setdefault(recording[item.content], item.cluster))
+        for item in items
+        if isinstance(item.content, Path)
+    ]
