@@ -42,7 +42,11 @@ ENGINES = ("local", "ray")
 Prompts: TypeAlias = str | Sequence[str | PromptSet | None] | None
 """A prompt set, or several; None is the protocol's own."""
 
-_WORKERS_PAY_FROM = 512  # samples; below this, starting worker processes takes longer than decoding here
+_WORKER_STARTS_IN = 6.0
+"""Seconds of a core until a decode process has imported what it needs: decoding that is done sooner is done here."""
+_DECODED_IN = {Modality.VIDEO: 0.1}
+"""About how many seconds the decoding of a sample takes; of what is not named, `_ANY_DECODED_IN`."""
+_ANY_DECODED_IN = 0.003
 
 
 @dataclass(frozen=True)
@@ -355,8 +359,10 @@ def opened_store(request: Request) -> Iterator[EmbeddingStore]:
 def _workers(asked: int | None, plan: Sequence[Job]) -> int:
     if asked is not None:
         return asked
-    samples = sum(len(job.items) for job in plan if not job.inline)
-    return cores() if samples >= _WORKERS_PAY_FROM else 0
+    seconds = sum(
+        len(job.items) * _DECODED_IN.get(Modality(job.modality), _ANY_DECODED_IN) for job in plan if not job.inline
+    )
+    return cores() if seconds >= _WORKER_STARTS_IN else 0
 
 
 def cores() -> int:

@@ -20,8 +20,12 @@ from toy_encoder import make_oracle
 
 import ibench as package
 from ibench.api import Request, encode, plan
-from ibench.engine.plan import Share
+from ibench.datasets import Item
+from ibench.engine.plan import Job, Share
+from ibench.evaluation import Settings
+from ibench.modalities import Modality
 from ibench.results import load_all, samples_of
+from ibench.running import Run, means_of
 
 Toy = Callable[[str], str]
 
@@ -312,3 +316,15 @@ def test_a_run_that_found_texts_and_was_cut_short_goes_on_as_if_it_was_not(
     assert before.items() < shards(tmp_path / "undisturbed").items()
     package.evaluate(toy("random"), [colours, tones], store=tmp_path / "cut")
     assert shards(tmp_path / "cut") == shards(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("samples", "modality", "pays"),
+    [(1999, "image", False), (2000, "image", True), (59, "video", False), (60, "video", True)],
+)
+def test_workers_are_started_where_they_pay(samples: int, modality: str, pays: bool) -> None:
+    job = Job("made", Modality(modality), {}, [Item(str(number), str, "") for number in range(samples)], {})
+    run = Run(None, [(None, [job])], None)  # type: ignore[arg-type, list-item]
+    settings = Settings("cpu", "fp32", 64, 0)
+    assert bool(means_of(run, settings, None).workers) == pays
+    assert means_of(run, settings, 0).workers == 0
