@@ -102,8 +102,21 @@ def evaluate(
     samples once all other tasks are scored; what was encoded is kept in any case.
     """
     tell = progress or Silent()
-    what = (encoder, tasks, data_root, store, device, dtype, compile, limit, drawn, protocol, prompts)
-    request = Request(*what, skip_unavailable=skip_unavailable, bridge=bridge)
+    request = Request(
+        encoder,
+        tasks,
+        data_root=data_root,
+        store=store,
+        device=device,
+        dtype=dtype,
+        compile=compile,
+        limit=limit,
+        drawn=drawn,
+        protocol=protocol,
+        prompts=prompts,
+        skip_unavailable=skip_unavailable,
+        bridge=bridge,
+    )
     with joined(engine, actors, shard_limit, share) as cluster:
         settings = replace(settings_of(request, batch_size, seed, cluster), sweep=sweep)
         started = time.monotonic()

@@ -83,6 +83,7 @@ def bind(
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
     limited = limit if limit is not None and dataset.exceeds(limit) else None
+    drawn = drawn and limited is not None
     if limited is not None:
         dataset = dataset.limited(limited, drawn, matched=not spec.pooled)
     frames: Sequence[Frame] = ()

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from ibench import cli_binding, cli_compare, cli_registry
-from ibench.cli_common import BUG, AsJson, DataRoot, Quiet, batch_size_from, fail, listed, named, working
+from ibench.cli_common import (
+    BUG,
+    AsJson,
+    BatchSize,
+    DataRoot,
+    Device,
+    Dtype,
+    Quiet,
+    Workers,
+    batch_size_from,
+    fail,
+    listed,
+    named,
+    working,
+)
 from ibench.errors import IbenchError
 
 if TYPE_CHECKING:
@@ -45,11 +59,11 @@ def run(
     data_root: DataRoot = None,
     out: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
     store: Annotated[Optional[str], typer.Option(help="Folder or URL of embeddings (default: the cache).")] = None,  # noqa: UP045
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    device: Device = "auto",
+    dtype: Dtype = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the model's blocks with torch.")] = False,
-    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
-    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    batch_size: BatchSize = "64",
+    workers: Workers = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the record.")] = None,  # noqa: UP045
     drawn: Annotated[bool, typer.Option("--drawn", help="Draw the samples of --limit, the same everywhere.")] = False,
     protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045

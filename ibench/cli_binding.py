@@ -7,7 +7,19 @@ from typing import Annotated, Optional
 
 import typer
 
-from ibench.cli_common import AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, listed, working
+from ibench.cli_common import (
+    AsJson,
+    BatchSize,
+    DataRoot,
+    Device,
+    Dtype,
+    Quiet,
+    StoreFolder,
+    Workers,
+    batch_size_from,
+    listed,
+    working,
+)
 
 
 def emergence(
@@ -35,10 +47,10 @@ def diagnose(
     temperature: Annotated[float, typer.Option(help="Of InfoNCE.")] = 0.07,
     data_root: DataRoot = None,
     store: StoreFolder = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
-    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
-    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    device: Device = "auto",
+    dtype: Dtype = "fp32",
+    batch_size: BatchSize = "64",
+    workers: Workers = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples.")] = None,  # noqa: UP045
     protocol: Annotated[Optional[str], typer.Option(help="A protocol of the task; default: its first.")] = None,  # noqa: UP045
     quiet: Quiet = False,

@@ -26,6 +26,10 @@ DataRoot = Annotated[
     typer.Option(help="The folder that holds the data sets' folders (or set IBENCH_DATA)."),
 ]
 StoreFolder = Annotated[Optional[str], typer.Option(help="The store's folder or URL (default: the cache).")]  # noqa: UP045
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+BatchSize = Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")]
+Workers = Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")]  # noqa: UP045
 
 
 @contextmanager

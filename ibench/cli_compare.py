@@ -7,7 +7,20 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ibench.cli_common import AsJson, DataRoot, Quiet, StoreFolder, batch_size_from, listed, working, write_text
+from ibench.cli_common import (
+    AsJson,
+    BatchSize,
+    DataRoot,
+    Device,
+    Dtype,
+    Quiet,
+    StoreFolder,
+    Workers,
+    batch_size_from,
+    listed,
+    working,
+    write_text,
+)
 from ibench.errors import IbenchError
 
 _BEHIND = ("class",)
@@ -53,9 +66,9 @@ def check(
     data_root: DataRoot = None,
     out: Annotated[Path, typer.Option(help="With --ckpt: where records go.")] = Path("results"),
     store: StoreFolder = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
-    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    device: Device = "auto",
+    batch_size: BatchSize = "64",
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -97,10 +110,10 @@ def prompts(
     data_root: DataRoot = None,
     out: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
     store: StoreFolder = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
-    batch_size: Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")] = "64",
-    workers: Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")] = None,  # noqa: UP045
+    device: Device = "auto",
+    dtype: Dtype = "fp32",
+    batch_size: BatchSize = "64",
+    workers: Workers = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="Only the first samples; marks the records.")] = None,  # noqa: UP045
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     quiet: Quiet = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from ibench.cli_common import AsJson, DataRoot, StoreFolder, named
+from ibench.cli_common import AsJson, DataRoot, Device, Dtype, StoreFolder, named
 from ibench.errors import IbenchError
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def list_encoders(context: typer.Context) -> None:
 @encoders_app.command("check")
 def check_encoder(
     ckpt: Annotated[str, typer.Argument(help="What --ckpt takes.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    device: Device = "auto",
+    dtype: Dtype = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the model's blocks with torch.")] = False,
 ) -> None:
     """Whether an encoder keeps its contract, on made-up samples; exit 0 or 2."""

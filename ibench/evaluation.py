@@ -125,7 +125,7 @@ def record_of(
         n_unreadable=len(unreadable),
         unreadable=unreadable,
         limited=cell.limited,
-        drawn=cell.limited is not None and cell.drawn,
+        drawn=cell.drawn,
         fake=cell.dataset.fake,
         confusions=_confusions(scored.samples) if spec.kind is Kind.CLASSIFICATION else (),
         dataset_fingerprint=cell.own_dataset.fingerprint(),

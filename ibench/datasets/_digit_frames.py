@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ibench.datasets.base import Item
+from ibench.hashing import sha256_text
 from ibench.modalities import Modality
 
 SIDE, DIGIT, STEP = 32, 8, 4
@@ -70,4 +71,4 @@ def _drawn(images: Sequence[Item], id: str) -> Item:
 
 
 def _shuffled(things: Iterable[str], id: str) -> list[str]:
-    return sorted(things, key=lambda thing: hashlib.sha256(f"{_SEED}/{id}/{thing}".encode()).digest())
+    return sorted(things, key=lambda thing: sha256_text(f"{_SEED}/{id}/{thing}"))

@@ -188,8 +188,13 @@ def _taken(items: Sequence[Item], limit: int, drawn: bool) -> list[Item]:
     return [items[place] for place in sorted(kept)]
 
 
-def _content_digests(items: Sequence[Item]) -> list[str]:
+def whole_contents(items: Sequence[Item]) -> list[str]:
+    """One digest per item: of the file or the bytes that it is, or is a part, of. A file is read once."""
     files = list(dict.fromkeys(item.content for item in items if isinstance(item.content, Path)))
     known = dict(zip(files, digests_of(files), strict=True))
-    digests = [known[item.content] if isinstance(item.content, Path) else item.content for item in items]
+    return [known[item.content] if isinstance(item.content, Path) else item.content for item in items]
+
+
+def _content_digests(items: Sequence[Item]) -> list[str]:
+    digests = whole_contents(items)
     return [f"{digest}:{item.part}" if item.part else digest for digest, item in zip(digests, items, strict=True)]

@@ -21,7 +21,7 @@ from PIL import Image
 
 from ibench.datasets import manifest
 from ibench.datasets._digit_frames import in_frames
-from ibench.datasets.base import Dataset, Item, digests_of
+from ibench.datasets.base import Dataset, Item, whole_contents
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 from ibench.tasks import Kind, TaskSpec
@@ -61,8 +61,7 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
 def _in_folds(items: Sequence[Item]) -> list[Item]:
     """Neighbouring fifths; what is in one recording stays together, and so do two voices that sound the same."""
-    files = [item.content for item in items if isinstance(item.content, Path)]
-    recordings = digests_of(files) if files else [str(item.content) for item in items]
+    recordings = whole_contents(items)
     units = {recording: number for number, recording in enumerate(dict.fromkeys(recordings))}
     return [
         replace(item, fold=str(1 + _FOLDS * units[recording] // len(units)))
@@ -112,11 +111,8 @@ def _sounds(spec: TaskSpec, root: Path) -> list[Item]:
     """Every test sound. Voices that sound the same, as three of espeak-ng's do, are one cluster."""
     table = root / "spoken.csv"
     items, _ = manifest.media_items(spec, table, manifest.read_rows(table), Modality.AUDIO)
-    files = list(dict.fromkeys(item.content for item in items if isinstance(item.content, Path)))
-    recording = dict(zip(files, digests_of(files), strict=True))
     voice: dict[str, str] = {}
     return [
-        replace(item, cluster=voice.setdefault(recording[item.content], item.cluster))
-        for item in items
-        if isinstance(item.content, Path)
+        replace(item, cluster=voice.setdefault(recording, item.cluster))
+        for item, recording in zip(items, whole_contents(items), strict=True)
     ]

@@ -47,8 +47,9 @@ class TerminalProgress:
         self._add(title, total)
 
     def advance(self, samples: int) -> None:
+        held = memory()
         for task in self._bars.tasks:
-            self._bars.update(task.id, advance=samples, held=memory())
+            self._bars.update(task.id, advance=samples, held=held)
 
     def note(self, text: str) -> None:
         self._bars.console.print(f"ibench: {text}", markup=False, highlight=False, soft_wrap=True)
