@@ -30,7 +30,7 @@ def bridged(cell: Cell, card: Card, root: Path | None, read: Callable[[TaskSpec,
     some and written by others. Raises IbenchError, which says why, where there is no bridge.
     """
     spec = cell.spec
-    if spec.kind not in KINDS or spec.fuse:
+    if spec.kind not in KINDS:
         raise IbenchError("only classification and retrieval without fusion have a path")
     binding = binding_modalities(card, spec.query, spec.target)
     if not binding:

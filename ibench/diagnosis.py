@@ -90,7 +90,7 @@ def diagnosis(
 def refuse_unpaired(cell: Cell) -> None:
     """Raises IbenchError for a task of another kind than those that pair samples of two modalities."""
     spec = cell.spec
-    if spec.kind not in (Kind.RETRIEVAL, Kind.CLASSIFICATION) or spec.fuse:
+    if spec.kind not in (Kind.RETRIEVAL, Kind.CLASSIFICATION):
         what = "fuses modalities" if spec.fuse else f"is a {spec.kind} task"
         raise IbenchError(
             f"{spec.name} {what}: diagnostics are of tasks that pair two modalities, by retrieval or classification"

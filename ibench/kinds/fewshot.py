@@ -14,10 +14,10 @@ from ibench.datasets.base import TRAINING
 from ibench.engine.store import Embeddings
 from ibench.errors import IbenchError
 from ibench.kinds.base import Scored, readable
+from ibench.kinds.classification import asking
 from ibench.modalities import Modality
 from ibench.scoring import classification
 from ibench.scoring import fewshot as scoring
-from ibench.scoring.classifier import class_embeddings
 from ibench.scoring.fewshot import Round
 from ibench.scoring.intervals import Curve, Metric, proportion
 from ibench.scoring.similarity import Vectors
@@ -39,17 +39,9 @@ def score(
     rounds = _rounds(items)
     _refuse_too_few(cell, gold, rounds)
     tested = np.sort(np.concatenate([one.tested for one in rounds.values()]))
-    ids, clusters = ([getattr(items[row], name) for row in tested] for name in ("id", "cluster"))
-    zero, zero_rows = classification.score(
-        vectors[tested],
-        class_embeddings(cell.texts, embedding_of),
-        cell.names_of,
-        gold[tested],
-        cell.classes,
-        ids,
-        clusters,
-        seed,
-    )
+    asked = [items[row] for row in tested]
+    ids, clusters = [item.id for item in asked], [item.cluster for item in asked]
+    zero, zero_rows = asking(cell, embedding_of, seed)(vectors[tested], asked)
 
     def said(shots: int | None) -> NDArray[np.intp]:
         return scoring.predictions(vectors, gold, list(rounds.values()), shots, spec.draws, seed)[:, tested]
