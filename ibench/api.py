@@ -17,6 +17,7 @@ from ibench.encoders import Encoder, open_checkpoint
 from ibench.engine.encode import WHOLE, Progress, encode_missing, encode_rest
 from ibench.engine.estimate import PlannedJob, planned
 from ibench.engine.plan import Share
+from ibench.files import make_folder
 from ibench.machines import device_here
 from ibench.report import run_page
 from ibench.report.progress import Silent
@@ -123,6 +124,8 @@ def evaluate(
         with opened_store(request) as kept:
             run = prepared(request, settings, kept, tell, cluster)
             refuse_sweep(run, sweep)
+            if out is not None:
+                make_folder(Path(out))  # refused now, not when all is encoded
             read = time.monotonic()
             means = means_of(run, settings, workers)
             make = maker(run, request, settings, kept, means, tell, cluster)

@@ -7,7 +7,6 @@ The rows of their samples are beside it, in the folder ``main/``.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +14,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ibench.errors import IbenchError
-from ibench.results import Kept, Record, checkpoints, record_files, write_whole
+from ibench.files import write_whole
+from ibench.results import Kept, Record, checkpoints, record_files
 
 
 class Baseline(BaseModel):
@@ -63,7 +63,6 @@ def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
         raise IbenchError(f"{path}: a baseline is a .json file, such as main.json")
     before = {_cell(one.record): one.record for one in runs(path)} if path.exists() else {}
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
     records = []
     for one in found:
         old = before.get(_cell(one.record))
@@ -73,7 +72,7 @@ def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
         if one.rows is None:
             raise IbenchError(f"{one.record.task}: no per-sample rows beside the record; a baseline needs them")
         if one.rows != _rows(folder, one.record):
-            shutil.copyfile(one.rows, _rows(folder, one.record))
+            write_whole(_rows(folder, one.record), one.rows.read_bytes())
         records.append(one.record)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     baseline = Baseline(accepted=now, note=note, records=tuple(records))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 import typer
 
 from ibench.errors import IbenchError
+from ibench.files import make_folder, refusals_told
 
 if TYPE_CHECKING:
     from ibench.report.progress import LogProgress, Silent, TerminalProgress
@@ -72,12 +73,9 @@ def batch_size_from(asked: str) -> int | None:
 
 def write_text(path: Path, text: str, mode: str) -> None:
     """Write or append to a file that an option names."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise IbenchError(f"{path}: cannot be written ({error.strerror})") from error
+    make_folder(path.parent)
+    with refusals_told(path), path.open(mode, encoding="utf-8") as file:
+        file.write(text)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ibench.resources import cache_dir
+from ibench.errors import IbenchError
+from ibench.files import make_folder
+from ibench.resources import CACHE_WAY_OUT, cache_dir
 
 _BLOCK = 1 << 20
+_FILES_AT_ONCE = 256  # a run that is stopped keeps what it hashed before these
 
 
 def sha256_text(text: str) -> str:
@@ -39,35 +43,41 @@ def file_digests(paths: Sequence[Path]) -> list[str]:
     A digest is remembered under path, size, inode and both times (the change time cannot be set by a program, so
     a file replaced under the same name is read again). Raises OSError for a file that cannot be read.
     """
-    with closing(_memo()) as memo:
-        digests = [_memoised(memo, _stamp(path), lambda path=path: _stream(path)) for path in paths]  # type: ignore[misc]
-        memo.commit()
+    digests: list[str] = []
+    for start in range(0, len(paths), _FILES_AT_ONCE):
+        some = paths[start : start + _FILES_AT_ONCE]
+        digests += _remembered([(_stamp(path), partial(_stream, path)) for path in some])
     return digests
 
 
 def memoised(key: str, compute: Callable[[], str]) -> str:
     """``compute()``, remembered under ``key`` across processes; the key must name content, not a place."""
-    with closing(_memo()) as memo:
-        value = _memoised(memo, key, compute)
+    return _remembered([(key, compute)])[0]
+
+
+@contextmanager
+def _memo() -> Iterator[sqlite3.Connection]:
+    path = cache_dir() / "digests.sqlite"
+    make_folder(path.parent, CACHE_WAY_OUT)
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as memo:
+            memo.execute("CREATE TABLE IF NOT EXISTS digests (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            yield memo
+    except sqlite3.Error as error:
+        raise IbenchError(f"{path}: {error}; {CACHE_WAY_OUT}") from error
+
+
+def _remembered(asked: Sequence[tuple[str, Callable[[], str]]]) -> list[str]:
+    """The value of each key, computed where it is not remembered.
+
+    Nothing is computed while the memo is written to: other processes wait for that, and files are large.
+    """
+    with _memo() as memo:
+        rows = [memo.execute("SELECT value FROM digests WHERE key = ?", (key,)).fetchone() for key, _ in asked]
+        made = {key: compute() for (key, compute), row in zip(asked, rows, strict=True) if row is None}
+        memo.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?)", made.items())
         memo.commit()
-    return value
-
-
-def _memo() -> sqlite3.Connection:
-    folder = cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    memo = sqlite3.connect(folder / "digests.sqlite", timeout=60)
-    memo.execute("CREATE TABLE IF NOT EXISTS digests (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-    return memo
-
-
-def _memoised(memo: sqlite3.Connection, key: str, compute: Callable[[], str]) -> str:
-    row = memo.execute("SELECT value FROM digests WHERE key = ?", (key,)).fetchone()
-    if row:
-        return str(row[0])
-    value = compute()
-    memo.execute("INSERT OR REPLACE INTO digests VALUES (?, ?)", (key, value))
-    return value
+    return [made[key] if row is None else str(row[0]) for (key, _), row in zip(asked, rows, strict=True)]
 
 
 def _stamp(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CACHE_WAY_OUT = "make room there or name another folder with IBENCH_CACHE"
 _PACKAGE = Path(__file__).parent
 _CHECKOUT = {"tasks": "tasks", "published": "results/published", "digits_bind": "examples/digits_bind"}
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -17,6 +15,7 @@ from pyarrow.lib import ArrowException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ibench.errors import IbenchError
+from ibench.files import write_whole
 from ibench.modalities import Modality
 from ibench.resources import bundled, published_dir
 from ibench.scoring.intervals import Curve, Metric
@@ -182,24 +181,13 @@ def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
 
     Measured again with the same outcome, the first record stays as it is.
     """
-    folder = folder_of(record, results)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.stem()}.json"
+    path = folder_of(record, results) / f"{record.stem()}.json"
     table = path.with_suffix(".parquet")
     if path.exists() and table.exists() and _same(path, record):
         return path
-    samples.to_parquet(table, index=False)
+    write_whole(table, samples.to_parquet(index=False))
     write_whole(path, record.model_dump_json(indent=1) + "\n")
     return path
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that all may read; killed at any moment, it is whole or as it was."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
 
 
 def load(path: Path) -> Record:

@@ -19,8 +19,9 @@ from ibench.encoders.hub import fetched, hub_id
 from ibench.encoders.source import Family, Opening, Source
 from ibench.encoders.weights import describe
 from ibench.errors import IbenchError, did_you_mean
+from ibench.files import write_whole
 from ibench.hashing import file_digests, sha256_json
-from ibench.resources import cache_dir
+from ibench.resources import CACHE_WAY_OUT, cache_dir
 
 _FAMILIES = (
     "factory",
@@ -154,7 +155,5 @@ def _remembered(note: Path) -> Card | None:
 
 
 def _remember(note: Path, card: Card) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
     saved = {"card": card.model_dump(mode="json"), "digests": file_digests(card.files)}
-    note.with_suffix(".part").write_text(json.dumps(saved))
-    note.with_suffix(".part").replace(note)
+    write_whole(note, json.dumps(saved), way_out=CACHE_WAY_OUT)

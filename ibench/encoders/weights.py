@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ibench.errors import IbenchError
+from ibench.files import WAY_OUT
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys under which training scripts keep the weights, beside epoch and optimizer."""
@@ -182,7 +183,10 @@ def convert(old: Path, new: Path, *, unsafe_pickle: bool = False) -> int:
     else:
         weights = read_weights(old)
     # safetensors refuses tensors that share memory, as tied weights do
-    save_file({key: tensor.detach().clone().contiguous() for key, tensor in weights.items()}, new)
+    try:
+        save_file({key: tensor.detach().clone().contiguous() for key, tensor in weights.items()}, new)
+    except SafetensorError as error:
+        raise IbenchError(f"{new}: cannot be written ({error}); {WAY_OUT}") from error
     return len(weights)
 
 

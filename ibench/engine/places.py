@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ibench.errors import IbenchError, did_you_mean
+from ibench.files import write_whole
+
+_WAY_OUT = "make room there or name another store with --store. What was finished is kept"
 
 
 class Place(Protocol):
@@ -82,8 +84,12 @@ class Folder:
         return set()
 
     def sizes(self) -> dict[str, int]:
-        files = (path for path in self.root.rglob("*") if path.is_file())
-        return {path.relative_to(self.root).as_posix(): path.stat().st_size for path in files}
+        found = {}
+        for folder, _, files in os.walk(self.root):
+            for path in (Path(folder, name) for name in files):
+                with suppress(FileNotFoundError):  # another run's temporary file, finished this moment
+                    found[path.relative_to(self.root).as_posix()] = path.stat().st_size
+        return found
 
     def holds(self, name: str) -> bool:
         return (self.root / name).exists()
@@ -94,19 +100,7 @@ class Folder:
         return None
 
     def write(self, name: str, data: bytes, replace: bool = True) -> None:
-        path = self.root / name
-        with _refusals_told(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                _put(temporary, path, replace)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
-            _sync_folder(path.parent)
+        write_whole(self.root / name, data, replace=replace, way_out=_WAY_OUT)
 
     def remove(self, name: str) -> None:
         path = self.root / name
@@ -118,34 +112,6 @@ class Folder:
     def touch(self, name: str) -> None:
         with suppress(FileNotFoundError):  # tidied away this moment
             os.utime(self.root / name)
-
-
-def _put(temporary: str, path: Path, replace: bool) -> None:
-    if replace:
-        os.replace(temporary, path)
-        return
-    with suppress(FileExistsError):
-        os.link(temporary, path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _refusals_told(folder: Path) -> Iterator[None]:
-    """A full disk, a quota, a folder that is not ours: the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise IbenchError(
-            f"cannot write to the store: {error.strerror} ({folder}); make room there or name another store with "
-            "--store. What was finished is kept"
-        ) from error
 
 
 @dataclass(frozen=True)

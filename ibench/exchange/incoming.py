@@ -12,6 +12,7 @@ from pathlib import Path
 from ibench.errors import IbenchError
 from ibench.exchange import clip_benchmark, lm_eval, mteb
 from ibench.exchange.reading import Reading
+from ibench.files import write_whole
 from ibench.results import Published, published, published_in
 
 
@@ -98,11 +99,10 @@ def _place(row: Published) -> tuple[str, str, str, str]:
 
 def _write(rows: Sequence[Published], out: Path) -> None:
     """Append the rows to the files of their tasks; what a person wrote there stays as it is."""
-    out.mkdir(parents=True, exist_ok=True)
     header = ",".join(field.name for field in fields(Published))
     for task in dict.fromkeys(row.task for row in rows):
         path = out / f"{task}.csv"
         before = path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else header
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows(astuple(row) for row in rows if row.task == task)
-        path.write_text(f"{before}\n{lines.getvalue()}", encoding="utf-8")
+        write_whole(path, f"{before}\n{lines.getvalue()}")

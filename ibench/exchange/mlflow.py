@@ -10,6 +10,7 @@ from typing import Any
 
 from ibench.errors import IbenchError
 from ibench.exchange.tracking import scores, tracker
+from ibench.files import make_folder
 from ibench.results import Record
 
 
@@ -39,7 +40,7 @@ def log(records: Sequence[Record], offline: Path | None) -> str:
 def _choose_experiment(mlflow: Any, name: str, offline: Path | None) -> None:
     if offline is not None:
         folder = offline.absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
         if mlflow.get_experiment_by_name(name) is None:  # else artifacts would go to the working directory
             mlflow.create_experiment(name, artifact_location=(folder / "artifacts").as_uri())

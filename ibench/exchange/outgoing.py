@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibench.errors import IbenchError, did_you_mean
+from ibench.files import write_whole
 from ibench.results import Kept, Record, checkpoints
 
 
@@ -43,7 +44,7 @@ def _model_index(kept: Sequence[Kept], out: Path | None) -> Exported:
     if out is None:
         return Exported(block(records), left_out)
     card = out.read_text(encoding="utf-8") if out.exists() else ""
-    out.write_text(into_card(card, records), encoding="utf-8")
+    write_whole(out, into_card(card, records))
     return Exported(str(out), left_out)
 
 
@@ -59,9 +60,8 @@ def _mteb(kept: Sequence[Kept], out: Path | None) -> Exported:
     if repeated := next((path for path in paths if paths.count(path) > 1), None):
         raise IbenchError(f"two records would be {repeated} (another --dtype?); name the record files to export")
     for path, (folder, result, record) in zip(paths, files, strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        (folder / "model_meta.json").write_text(json.dumps(mteb.model_meta(record), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(result, indent=2) + "\n")
+        write_whole(folder / "model_meta.json", json.dumps(mteb.model_meta(record), indent=2) + "\n")
     return Exported("\n".join(map(str, paths)), left_out)
 
 

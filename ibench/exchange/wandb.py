@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ibench.errors import IbenchError
 from ibench.exchange.tracking import origin, scores, tracker
+from ibench.files import make_folder
 from ibench.results import Record
 
 
@@ -20,7 +21,7 @@ def log(records: Sequence[Record], offline: Path | None) -> str:
     wandb = tracker("wandb")
     where = {"dir": str(offline), "mode": "offline"} if offline else {}
     if offline:
-        offline.mkdir(parents=True, exist_ok=True)
+        make_folder(offline)
     try:
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "ibench",

@@ -12,6 +12,7 @@ from typing import Any
 
 from ibench.emergence import Emergence, Pair, Score, answer, bridges, pair_of
 from ibench.errors import IbenchError
+from ibench.files import write_whole
 from ibench.modalities import Modality
 from ibench.report.escape import plain
 from ibench.report.html import page, svg
@@ -129,11 +130,7 @@ def write(report: Emergence, out: Path) -> Path:
     }
     if out.suffix not in forms:
         raise IbenchError(f"{out}: --out is a page (.html), a picture (.svg) or a table (.md)")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(forms[out.suffix](report) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise IbenchError(f"{out}: cannot be written ({error.strerror}); name another file with --out") from error
+    write_whole(out, forms[out.suffix](report) + "\n")
     return out
 
 

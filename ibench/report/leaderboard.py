@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from ibench.files import write_whole
 from ibench.report.escape import markdown
 from ibench.report.page import leaderboard_page
 from ibench.report.standing import Column, Standing, standing
@@ -24,8 +25,7 @@ def write(records: Sequence[Record], folder: Path) -> list[Path]:
     written = []
     for name, text in pages_of(records).items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
         written.append(path)
     for page in folder.glob("*/README.md"):
         if page not in written and page.read_text(encoding="utf-8").startswith(_HEADER):

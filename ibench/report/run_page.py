@@ -11,6 +11,7 @@ import pandas as pd
 from ibench.cells import Cell, bind
 from ibench.datasets import open_dataset
 from ibench.errors import IbenchError
+from ibench.files import write_whole
 from ibench.hashing import sha256_lines
 from ibench.prompts import PromptSet, load_prompts, prompt_names
 from ibench.report.classes import Bars, Curve, Matrix, curves, matrix, precisions, recalls
@@ -65,10 +66,7 @@ def write(run: Path, out: Path, roots: Roots, tasks: Sequence[TaskSpec], most: i
     """
     own = {spec.name: spec for spec in tasks}
     text = run_page([_section(file, own, roots, most) for file in record_files(run)])
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise IbenchError(f"{out}: cannot be written ({error.strerror}); name another file with --out") from error
+    write_whole(out, text)
     return out
 
 

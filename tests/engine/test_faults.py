@@ -114,7 +114,8 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path, und
         preexec_fn=partial(_files_hold, 40_000),
     )
     assert full.returncode != 0
-    assert "cannot write to the store: File too large" in full.stderr
+    assert f"cannot write to {tmp_path}" in full.stderr
+    assert "File too large; make room there or name another store with --store" in full.stderr
     assert not shards(tmp_path)
     assert not list(tmp_path.rglob("*.part"))
     subprocess.run([*SLOW_RUN, str(tmp_path), "0", "0"], check=True, timeout=120)
