@@ -28,6 +28,7 @@ from ibench.cli_common import (
     listed,
     named,
     working,
+    written_out,
 )
 from ibench.errors import IbenchError
 
@@ -236,11 +237,20 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)
     atexit.register(gc.freeze)
     try:
+        _run()
+    except SystemExit as end:
+        # a reader of our output (head, less) that has seen enough is no failure; typer makes it 1, a regression
+        unread = isinstance(end.__context__, BrokenPipeError)
+        written_out()
+        sys.exit(0 if unread else end.code)
+
+
+def _run() -> None:
+    """Run the app, which ends with SystemExit."""
+    try:
         app()
     except IbenchError as error:
         fail(f"error: {' '.join(str(error).split())}", 2)
-    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception:
         import traceback
 

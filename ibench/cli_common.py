@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
@@ -76,6 +77,28 @@ def write_text(path: Path, text: str, mode: str) -> None:
     make_folder(path.parent)
     with refusals_told(path), path.open(mode, encoding="utf-8") as file:
         file.write(text)
+
+
+def show(text: str) -> None:
+    """Print the result of a command whose exit code says something: it says so whoever reads the text."""
+    with suppress(BrokenPipeError):
+        print(text)
+    written_out()
+
+
+def written_out() -> None:
+    """Have stdout written now, where it can be told how that went; what nobody reads any more goes nowhere.
+
+    Raises SystemExit where it cannot be written: a full disk.
+    """
+    if sys.stdout is None:  # closed by whoever started us
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at the end, and fails
+        if not isinstance(error, BrokenPipeError):
+            fail(f"error: the output cannot be written: {error.strerror}", 2)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -18,6 +18,7 @@ from ibench.cli_common import (
     Workers,
     batch_size_from,
     listed,
+    show,
     working,
     write_text,
 )
@@ -91,7 +92,7 @@ def check(
         asked |= {"batch_size": batch_size_from(batch_size), "workers": workers}
         with working(quiet) as progress:
             gate = check(baseline, **asked, progress=progress)
-    print(gate_json(gate, strict) if as_json else gate_table(gate))
+    show(gate_json(gate, strict) if as_json else gate_table(gate))
     if junit is not None:
         write_text(junit, gate_junit(gate), "w")
     if summary is not None:

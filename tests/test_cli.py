@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import RunIbench
+from made_runs import write_run
 
 Toy = Callable[[str], str]
 
@@ -43,6 +46,32 @@ def test_what_needs_no_torch_does_not_import_it(command: list[str]) -> None:
     code += "try:\n    main()\nexcept SystemExit:\n    pass\n"
     code += "heavy = {'torch', 'numpy', 'pandas', 'transformers'} & set(sys.modules)\nassert not heavy, heavy"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_exit_code_says_the_same_when_nobody_reads_the_output(tmp_path: Path, unbuffered: str) -> None:
+    """1 is a regression, and only that: not what is left of `ibench ... | head` under pipefail."""
+    right = np.arange(60) % 2 == 0
+    before, worse = write_run(tmp_path / "a", {"t": right}), write_run(tmp_path / "b", {"t": right & False})
+    gate = [sys.executable, "-m", "ibench", "check", "--baseline", before, "--run"]
+    listing = [sys.executable, "-m", "ibench", "tasks", "--json"]
+    for command, code in (([*gate, before], 0), ([*gate, worse], 1), (listing, 0)):
+        read, write = os.pipe()
+        os.close(read)
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_behind_stdout_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+        command = [sys.executable, "-m", "ibench", "tasks"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == "ibench: error: the output cannot be written: No space left on device\n"
 
 
 def test_tasks_lists_and_shows(ibench: RunIbench) -> None:
