@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pyarrow.lib import ArrowException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ibench.errors import IbenchError
 from ibench.files import write_whole
@@ -26,7 +27,7 @@ class Baseline(BaseModel):
     baseline_version: int = 1
     accepted: str
     note: str
-    records: tuple[Record, ...]
+    records: tuple[Record, ...] = Field(min_length=1)
 
 
 def runs(place: Path) -> list[Kept]:
@@ -66,7 +67,7 @@ def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
     records = []
     for one in found:
         old = before.get(_cell(one.record))
-        if old is not None and old.measured() == one.record.measured() and _rows(folder, old).exists():
+        if old is not None and old.measured() == one.record.measured() and _same_rows(_rows(folder, old), one.rows):
             records.append(old)
             continue
         if one.rows is None:
@@ -95,14 +96,25 @@ def _of_file(path: Path, run: str) -> list[Kept]:
             records, places = (Record.model_validate_json(text),), [path.with_suffix(".parquet")]
     except OSError as error:
         raise IbenchError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         told = " ".join(str(error).splitlines()[:3])
         raise IbenchError(f"{path}: neither an ibench record nor a baseline ({told})") from error
-    return [Kept(record, rows if rows.exists() else None, run) for record, rows in zip(records, places, strict=True)]
+    return [Kept(record, rows if rows.is_file() else None, run) for record, rows in zip(records, places, strict=True)]
 
 
 def _cell(record: Record) -> tuple[str, str]:
     return record.task, record.protocol
+
+
+def _same_rows(file: Path, other: Path | None) -> bool:
+    """Whether a file has the rows of another, or any where there is no other; one that cannot be read has none."""
+    from pyarrow import parquet
+
+    try:
+        rows = parquet.read_table(file)
+        return other is None or bool(rows.equals(parquet.read_table(other)))
+    except (OSError, ArrowException):
+        return False
 
 
 def _rows(folder: Path, record: Record) -> Path:

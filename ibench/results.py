@@ -9,16 +9,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from pyarrow.lib import ArrowException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ibench.errors import IbenchError
 from ibench.files import write_whole
 from ibench.modalities import Modality
 from ibench.resources import bundled, published_dir
 from ibench.scoring.intervals import Curve, Metric
+from ibench.tasks import Kind
+
+_RANKED = frozenset({"id", "gold", "prediction", "score", "rank", "correct", "cluster"})
+_FOUND = _RANKED | {"direction", "gallery"}
+_COLUMNS = {
+    Kind.CLASSIFICATION: _RANKED,
+    Kind.MULTILABEL: frozenset({"id", "gold", "scores", "cluster"}),
+    Kind.RETRIEVAL: _FOUND,
+    Kind.COMPOSITION: _FOUND,
+    Kind.FEWSHOT: _RANKED,
+    Kind.LOCALISATION: (_RANKED - {"rank"}) | {"frame", "boxes", "scores", "ciou", "pointing"},
+}
+"""What the rows of a kind have at least; without one of these they are no rows of it."""
 
 
 class EncoderIdentity(BaseModel):
@@ -71,13 +85,13 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     encoder: EncoderIdentity
     task: str
     title: str
     task_version: int
     task_fingerprint: str
-    kind: str
+    kind: Kind
     protocol: str
     prompts: str | None
     texts_fingerprint: str | None
@@ -113,6 +127,12 @@ class Record(BaseModel):
     timings: dict[str, float]
     encoded_per_second: float | None
     created: str
+
+    @model_validator(mode="after")
+    def _has_its_headline(self) -> Record:
+        if self.headline not in self.metrics:
+            raise ValueError(f"the headline '{self.headline}' is not among its metrics")
+        return self
 
     @property
     def score(self) -> Metric:
@@ -179,14 +199,14 @@ def folder_of(record: Record, results: Path) -> Path:
 def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
     """Write the record as JSON and its samples as parquet beside it; returns the JSON's path.
 
-    Measured again with the same outcome, the first record stays as it is.
+    Measured again with the same outcome, the first record stays as it is; rows that were damaged are mended.
     """
     path = folder_of(record, results) / f"{record.stem()}.json"
-    table = path.with_suffix(".parquet")
-    if path.exists() and table.exists() and _same(path, record):
-        return path
-    write_whole(table, samples.to_parquet(index=False))
-    write_whole(path, record.model_dump_json(indent=1) + "\n")
+    table, rows = path.with_suffix(".parquet"), samples.to_parquet(index=False)
+    if not (table.is_file() and table.read_bytes() == rows):
+        write_whole(table, rows)
+    if not (path.exists() and _same(path, record)):
+        write_whole(path, record.model_dump_json(indent=1) + "\n")
     return path
 
 
@@ -236,13 +256,16 @@ class Kept:
     run: str = ""
 
     def samples(self) -> pd.DataFrame:
-        """The per-sample rows. Raises IbenchError where they are not kept, or cannot be read."""
+        """The per-sample rows. Raises IbenchError where they are not kept, cannot be read or are none of its kind."""
         if self.rows is None:
             raise IbenchError(f"{self.record.task} of {self.record.encoder.name}: no per-sample rows are kept")
         try:
-            return pd.read_parquet(self.rows)
+            rows = pd.read_parquet(self.rows)
         except (OSError, ArrowException) as error:
             raise IbenchError(f"{self.rows}: cannot be read ({error}); run the task again") from error
+        if lacking := sorted(_COLUMNS[self.record.kind] - set(rows.columns)):
+            raise IbenchError(f"{self.rows}: lacks the columns {', '.join(lacking)}; run the task again")
+        return rows
 
 
 @dataclass(frozen=True)

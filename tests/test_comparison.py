@@ -24,6 +24,7 @@ from ibench.report.compare import comparison_table
 from ibench.results import save
 from ibench.scoring import intervals, multilabel, paired, retrieval
 from ibench.scoring.intervals import Metric
+from ibench.tasks import Kind
 
 HALF = np.arange(400) % 2 == 0
 
@@ -236,9 +237,9 @@ def test_retrieval_and_several_labels_are_compared_in_pairs(
         groups = [f"g{one}" for one in gold]
         found, rows = retrieval.score(queries, axes, groups, [f"g{c}" for c in range(6)], ids, ids[:6], alone, 0)
         made = record_of("finding", {"mrr": found["mrr"]}, name)
-        save(made.model_copy(update={"kind": "retrieval"}), rows.assign(direction="a→b", gallery=6), tmp_path / name)
+        save(made.model_copy(update={"kind": Kind.RETRIEVAL}), rows.assign(direction="a→b", gallery=6), tmp_path / name)
         found, rows = multilabel.score(queries, axes, each, several, list("abcdef"), ids, alone, 0)
-        save(record_of("tags", found, name).model_copy(update={"kind": "multilabel"}), rows, tmp_path / name)
+        save(record_of("tags", found, name).model_copy(update={"kind": Kind.MULTILABEL}), rows, tmp_path / name)
     told = json.loads(ibench("compare", "good", "bad", "--format", "json").stdout)
     for row in told["rows"]:
         bad = row["encoders"]["bad"]

@@ -282,6 +282,16 @@ def test_bad_input_is_exit_2(tmp_path: Path, ibench: RunIbench, arguments: tuple
 # what it writes -------------------------------------------------------------------------------------------------------
 
 
+def test_rows_of_a_baseline_that_were_damaged_are_mended_by_accepting_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"task": HALF})
+    accept(the_one(run), tmp_path / "main.json", "")
+    rows = tmp_path / "main" / "task.ibench.parquet"
+    whole = rows.read_bytes()
+    rows.write_bytes(whole[:100])
+    accept(the_one(run), tmp_path / "main.json", "")
+    assert rows.read_bytes() == whole
+
+
 def test_exit_codes(tmp_path: Path, ibench: RunIbench) -> None:
     few = HALF[:200]
     write_run(tmp_path / "a", {"task": few})

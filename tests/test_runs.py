@@ -206,6 +206,20 @@ def test_a_measurement_repeated_leaves_the_record_as_it_was(
     assert before == {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
 
 
+def test_rows_that_were_damaged_are_mended_by_running_again(
+    ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path
+) -> None:
+    """The way out that `ibench compare` gives."""
+    command = ("run", "--task", colours, "--ckpt", toy("oracle"))
+    ibench(*command)
+    rows = next((tmp_path / "results").rglob("*.parquet"))
+    whole = rows.read_bytes()
+    rows.write_bytes(whole[:100])
+    assert "run the task again" in ibench("report", "results", "--task", colours).stderr
+    ibench(*command)
+    assert rows.read_bytes() == whole
+
+
 def test_prompts_beside_a_task_are_found_from_anywhere(ibench: RunIbench, toy: Toy, colours: Path) -> None:
     (colours.parent / "elsewhere").mkdir()
     moved = colours.parent / "elsewhere" / "colours.yaml"

@@ -103,7 +103,7 @@ class Samples:
 
 def looks(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
     """The worst and the best of a run, ``most`` of each."""
-    found = _OF_KIND[Kind(record.kind)](record, rows, samples, most)
+    found = _OF_KIND[record.kind](record, rows, samples, most)
     return [one for one in found if one.looks]
 
 

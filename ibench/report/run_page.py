@@ -19,7 +19,7 @@ from ibench.report.curves import Drawing, drawings
 from ibench.report.html import page
 from ibench.report.looks import Looks, Samples, looks
 from ibench.report.tables import count, number, pair
-from ibench.results import Record, load, record_files, samples_of
+from ibench.results import Kept, Record, load, record_files
 from ibench.tasks import MATCHING, Kind, TaskSpec, load_task, task_files
 
 Roots = Callable[[TaskSpec], Path | None]
@@ -84,31 +84,24 @@ def run_page(sections: Sequence[Section]) -> str:
 
 
 def _section(file: Path, own: Mapping[str, TaskSpec], roots: Roots, most: int) -> Section:
-    record, rows = load(file), _rows(file)
+    record = load(file)
+    rows = Kept(record, file.with_suffix(".parquet")).samples()
     spec = own.get(record.task) or (load_task(record.task) if record.task in task_files() else None)
     cell, why = _cell(record, spec, roots)
     samples = Samples(spec, cell)
-    kind = Kind(record.kind)
     return Section(
         record,
         pair(record),
         count(record),
         _prompts(record, spec, cell),
-        _bars(kind, rows, samples, record.seed),
-        matrix(rows, samples.classes) if kind is Kind.CLASSIFICATION else None,
-        curves(rows) if kind in MATCHING else (),
+        _bars(record.kind, rows, samples, record.seed),
+        matrix(rows, samples.classes) if record.kind is Kind.CLASSIFICATION else None,
+        curves(rows) if record.kind in MATCHING else (),
         drawings(record.curves),
         looks(record, rows, samples, most),
         samples.name,
         why,
     )
-
-
-def _rows(file: Path) -> pd.DataFrame:
-    try:
-        return samples_of(file)
-    except (OSError, ValueError) as error:
-        raise IbenchError(f"{file.with_suffix('.parquet')}: the record's rows cannot be read ({error})") from error
 
 
 def _bars(kind: Kind, rows: pd.DataFrame, samples: Samples, seed: int) -> list[Bars]:

@@ -146,9 +146,9 @@ def test_a_task_of_ones_own_needs_its_file(ibench: RunIbench, toy: Callable[[str
     [
         (["nowhere"], "no records"),
         (["runs/broken.json"], "not an ibench record"),
-        (["runs/alone.json"], "rows cannot be read"),
+        (["runs/alone.json"], "alone.parquet: cannot be read"),
         (["runs", "--samples", "-1"], "--samples"),
-        ([str(DEMO), "--out", "no/such/folder/page.html"], "--out"),
+        ([str(DEMO), "--out", "/dev/null/page.html"], "cannot write to /dev/null"),
     ],
 )
 def test_what_cannot_be_reported_is_told(ibench: RunIbench, tmp_path: Path, arguments: list[str], says: str) -> None:

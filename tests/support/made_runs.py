@@ -11,6 +11,7 @@ import pandas as pd
 from ibench.modalities import Modality
 from ibench.results import EncoderIdentity, Record, save
 from ibench.scoring.intervals import Metric, proportion
+from ibench.tasks import Kind
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -48,7 +49,7 @@ def record_of(task: str, metrics: dict[str, Metric], name: str) -> Record:
             name=name, family="made", checkpoint_sha256=name.encode().hex().ljust(64, "0"),
             trained_pairs=((Modality.IMAGE, Modality.TEXT),), preprocessing={}, dim=4, licence="none",
         ),
-        task=task, title=task, task_version=1, task_fingerprint="t", kind="classification", protocol="ibench",
+        task=task, title=task, task_version=1, task_fingerprint="t", kind=Kind.CLASSIFICATION, protocol="ibench",
         prompts="p", texts_fingerprint="x", query=Modality.IMAGE, target=Modality.TEXT, emergent=False,
         headline=headline, metrics=metrics, ties="", chance=1 / 3, n=metrics[headline].n, n_expected=None, n_missing=0,
         n_unreadable=0, limited=None, fake=False, dataset_fingerprint="d", dataset_copy="here",

@@ -32,5 +32,7 @@ def esc50(results: Path, right: int = 30, n: int = 40, **changes: Any) -> Record
     }
     record = demo(**told)
     names = {"gold": [f"class {one}" for one in gold], "prediction": [f"class {one}" for one in predicted]}
-    save(record, pd.DataFrame(names), results)
+    others = {"id": [f"s{row}" for row in range(n)], "score": 0.5, "rank": np.where(gold == predicted, 1, 2)}
+    rows = pd.DataFrame({**others, **names, "correct": gold == predicted, "cluster": ""})
+    save(record, rows, results)
     return record
