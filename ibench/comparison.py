@@ -97,7 +97,7 @@ def comparison(kept: Sequence[Kept]) -> Comparison:
     for one, column in zip(kept, columns, strict=True):
         row = rows.setdefault((one.record.task, one.record.protocol), {column: one})
         _refuse_unlike(one.record, next(iter(row.values())).record)  # all others are like the first
-        row[column] = one
+        _refuse_second(one, row.setdefault(column, one))
     encoders = tuple(dict.fromkeys(columns))
     plain = [Row(task, protocol, row) for (task, protocol), row in rows.items()]
     return Comparison(encoders, tuple(_with_differences(plain, encoders[0] if encoders else "")))
@@ -240,6 +240,16 @@ def _refuse_unlike(record: Record, other: Record) -> None:
         raise IbenchError(
             f"{record.task} ({record.protocol}): {record.encoder.name} and {other.encoder.name} differ in "
             f"{', '.join(differing)} (n {record.n} and {other.n}); run both on the same data with the same ibench"
+        )
+
+
+def _refuse_second(one: Kept, first: Kept) -> None:
+    """Of two measurements under one name, which one is meant is not ours to guess."""
+    if one is not first and one.record.measured() != first.record.measured():
+        record = one.record
+        raise IbenchError(
+            f"{one.run}: has {record.task} ({record.protocol}) of {record.encoder.name} twice, and not alike "
+            f"({', '.join(str(kept.rows) for kept in (first, one) if kept.rows)}); name the folder of each"
         )
 
 

@@ -112,6 +112,18 @@ def test_one_column_for_records_named_one_by_one(tmp_path: Path) -> None:
     assert compared(*files).encoders == ("one",)
 
 
+def test_the_same_checkpoint_twice_in_one_run_is_refused_unless_alike(tmp_path: Path) -> None:
+    """One of the two would stand there, and nobody would know which."""
+    write_run(tmp_path / "runs" / "old", {"task": HALF})
+    write_run(tmp_path / "runs" / "same", {"task": HALF}, created="2026-02-02T00:00:00+00:00")
+    assert compared(tmp_path / "runs").encoders == ("one",)
+    write_run(tmp_path / "runs" / "new", {"task": flipped(HALF, 30, 2)})
+    with pytest.raises(
+        IbenchError, match=r"has task \(ibench\) of one twice, .*/new/.*/old/.*; name the folder of each"
+    ):
+        compared(tmp_path / "runs")
+
+
 # suites ---------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from ibench.tasks import Suite, points
 
 _TRAINING = re.compile(
     r"(?P<run>.*?)(?:epoch[\s_=-]*\d+[\s_,-]+)?"  # Lightning's epoch=3-step=1200 is a step
-    r"(?P<unit>epoch|step|checkpoint(?=-))s?[\s_=-]*(?P<at>\d+)(?P<thousands>k?)$",
+    r"(?P<unit>epoch|step|checkpoint(?=-))s?[\s_=-]*(?P<at>\d{1,15})(?P<thousands>k?)$",
     re.I | re.S,
 )
 

@@ -84,7 +84,10 @@ def standing(records: Sequence[Record]) -> Standing:
     columns = []
     for group in _by_task([record for record in records if not record.unranked]):
         ranked, others = _comparable(group)
-        columns.append({names[id(record)]: record for record in ranked})
+        newest = _newest(ranked, names)
+        columns.append(newest)
+        older = [(record, newest[names[id(record)]]) for record in ranked if record is not newest[names[id(record)]]]
+        left_out += [(old, "measured again since") for old, new in older if old.measured() != new.measured()]
         differing = [(other, ", ".join(unlike(other, ranked[0]))) for other in others]
         left_out += [(other, f"differs from the ranked runs in {what}") for other, what in differing]
     return Standing(_columns(columns), tuple(left_out))
@@ -95,9 +98,9 @@ def modalities(record: Record) -> list[Modality]:
     return [one for one in dict.fromkeys((record.query, record.target, *record.fuse)) if one is not Modality.TEXT]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> list[tuple[float, str]]:
     """Sorts epoch_2 before epoch_10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(float(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _columns(groups: Iterable[dict[str, Record]]) -> tuple[Column, ...]:
@@ -134,6 +137,16 @@ def _by_task(records: Iterable[Record]) -> Iterable[list[Record]]:
     for record in records:
         groups.setdefault((record.task, record.protocol), []).append(record)
     return groups.values()
+
+
+def _newest(records: Sequence[Record], names: Mapping[int, str]) -> dict[str, Record]:
+    """The newest record of each encoder, in the order they come."""
+    newest: dict[str, Record] = {}
+    for record in records:
+        rival = newest.setdefault(names[id(record)], record)
+        if record.created > rival.created:
+            newest[names[id(record)]] = record
+    return newest
 
 
 def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:

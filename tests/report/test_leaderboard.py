@@ -74,6 +74,21 @@ def test_of_runs_that_do_not_compare_the_newest_version_and_then_the_most_are_ra
     assert len(made.left_out) == 4
 
 
+def test_of_one_checkpoint_measured_twice_the_newest_is_ranked() -> None:
+    old, new = record("esc50", "one", 0.9), record("esc50", "one", 0.5, created="2026-11-25T00:00:00+00:00")
+    again = new.model_copy(update={"created": "2026-11-24T23:00:00+00:00"})
+    for several in ([old, again, new], [new, again, old]):
+        made = standing(several)
+        assert made.columns[0].records == {"one": new}
+        assert made.left_out == ((old, "measured again since"),)
+
+
+def test_a_name_may_be_a_long_number() -> None:
+    names = ["step_" + "9" * 5000, "9" * 5000, "step_2"]
+    assert pages_of([record("esc50", name, 0.5) for name in names])
+    assert training_step(names[0]) is None
+
+
 def test_a_mean_needs_every_task() -> None:
     records = [record("esc50", "both", 0.6), record("nyu_depth", "both", 0.4), record("esc50", "one", 0.9)]
     made = standing(records)
