@@ -127,7 +127,7 @@ def prompt_spreads(table: Comparison) -> list[PromptSpread]:
 
 def unlike(record: Record, other: Record) -> list[str]:
     """What keeps two records of one task and protocol from being compared."""
-    return [name for field, name in _SAME.items() if getattr(record, field) != getattr(other, field)]
+    return [name for field, name in _SAME.items() if _told(record, field) != _told(other, field)]
 
 
 def encoder_names(records: Sequence[Record]) -> list[str]:
@@ -177,6 +177,12 @@ def over_suite(table: Comparison, suite: str) -> dict[str, Standing]:
     # a mean of places and shares means nothing
     means = {} if downwards.any() else dict(zip(whole, scores.mean(axis=1).tolist(), strict=True))
     return {encoder: Standing(means.get(encoder), places.get(encoder), lacking[encoder]) for encoder in table.encoders}
+
+
+def _told(record: Record, field: str) -> object:
+    """What a record says of a field; of unreadable samples which they are, for another library words its reasons so."""
+    value: object = getattr(record, field)
+    return set(value) if isinstance(value, dict) else value
 
 
 def _with_differences(rows: Sequence[Row], reference: str) -> list[Row]:

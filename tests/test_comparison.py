@@ -23,7 +23,7 @@ from ibench.modalities import Modality
 from ibench.report.compare import comparison_table
 from ibench.results import save
 from ibench.scoring import intervals, multilabel, paired, retrieval
-from ibench.scoring.intervals import Metric
+from ibench.scoring.intervals import Metric, proportion
 from ibench.tasks import Kind
 
 HALF = np.arange(400) % 2 == 0
@@ -82,6 +82,13 @@ def test_what_was_measured_otherwise_is_refused(tmp_path: Path, field: str, valu
     b = write_run(tmp_path / "b", {"task": HALF}, "two", **{field: value})
     with pytest.raises(IbenchError, match=told):
         compared(a, b)
+
+
+def test_the_reason_why_a_sample_is_unreadable_may_be_told_otherwise(tmp_path: Path) -> None:
+    """Another library, or another version of it, finds other words for the same damage."""
+    a = write_run(tmp_path / "a", {"task": HALF}, "one", unreadable={"s1": "truncated"}, n_unreadable=1)
+    b = write_run(tmp_path / "b", {"task": HALF}, "two", unreadable={"s1": "end of file"}, n_unreadable=1)
+    assert compared(a, b).rows[0].paired
 
 
 def test_rows_of_another_run_are_noticed(tmp_path: Path) -> None:
@@ -189,7 +196,7 @@ class Checker(HTMLParser):
         self.text += data
 
 
-EVIL = "<script>alert(1)</script>|**b**\x1b[31m_&%$#{}~^\\ [x](y)"
+EVIL = '*<script>alert(1)</script>|**b**\x1b[31m_&%$x$ "q" #{}~~y~~^\\ [x](y)'
 
 
 @pytest.mark.parametrize("more", [(), ("--by", "class"), ("--samples",)])
@@ -209,7 +216,11 @@ def test_no_name_breaks_a_document(tmp_path: Path, ibench: RunIbench, more: tupl
     table_lines = [line for line in shown["markdown"].splitlines() if line.startswith("|")]
     counts = {line.replace("\\|", "").count("|") for line in table_lines}
     assert len(counts) == 1
+    assert r"\$x\$" in shown["markdown"]
+    assert r"\~\~y\~\~" in shown["markdown"]
     assert r"\textless{}script\textgreater{}" in shown["latex"]
+    assert r"\textquotedbl" not in shown["latex"]  # pdflatex has it only with another fontenc
+    assert not any(line.lstrip().startswith("*") for line in shown["latex"].splitlines())
     assert {row["encoder"] for row in csv.DictReader(io.StringIO(shown["csv"]))} - {"one"} == {EVIL}
     assert json.dumps(EVIL) in shown["json"]
 
@@ -231,7 +242,24 @@ def test_by_class_and_by_sample(tmp_path: Path, ibench: RunIbench) -> None:
         ("s1", "dog", "owl", "dog"),
         ("s5", "owl", "cat", "owl"),
     ]
-    assert "no sample came out otherwise" in ibench("compare", a, a, "--samples").stdout
+    same = write_run(tmp_path / "same", {"task": HALF}, "three")
+    assert "no sample came out otherwise" in ibench("compare", a, same, "--samples").stdout
+    assert "nothing to compare" in ibench("compare", a, a, "--samples").stdout
+    assert "no classification in common" in ibench("compare", a, a, "--by", "class").stdout
+
+
+def test_samples_of_tasks_with_and_without_ranks_make_one_csv(tmp_path: Path, ibench: RunIbench) -> None:
+    for name, right in (("one", HALF), ("two", ~HALF)):
+        write_run(tmp_path / name, {"said": right}, name)
+        more = {"frame": "f", "boxes": [[]] * len(right), "scores": [[0.0]] * len(right), "ciou": 0.0}
+        rows = rows_of(right).drop(columns="rank").assign(pointing=right, **more)
+        metrics = {"pointing": proportion(right, list(rows["cluster"]), 0)}
+        found = record_of("found", metrics, name).model_copy(update={"kind": Kind.LOCALISATION})
+        save(found, rows, tmp_path / name)
+    for order in (("one", "two"), ("two", "one")):
+        text = ibench("compare", *order, "--samples", "--format", "csv").stdout
+        ranks = {(row["task"], row["rank_before"]) for row in csv.DictReader(io.StringIO(text))}
+        assert ranks == {("said", "1"), ("said", "2"), ("found", "")}
 
 
 def test_retrieval_and_several_labels_are_compared_in_pairs(

@@ -349,7 +349,7 @@ class Schema:
 
 
 def test_junit_is_what_ci_servers_read(tmp_path: Path, ibench: RunIbench) -> None:
-    evil = 'a<b>&"\x1b]0;\x00]]>'
+    evil = 'a<b>&"\x1b]0;\x00\ufffe]]>'
     hits = {"good": HALF, "bad": HALF, "unclear": HALF[:200], evil: HALF}
     write_run(tmp_path / "a", hits)
     worse = {"bad": flipped(HALF, 90, 0), "unclear": flipped(HALF[:200], 3, 2), evil: flipped(HALF, 90, 0)}

@@ -19,7 +19,8 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",  # \textquotedbl is not in the encoding that LaTeX begins with
+    "*": "{*}",  # after a line's end it would be the starred form of that
     "[": "{[}",  # after a line's end it would begin an argument
     "]": "{]}",
     "◇": r"$\diamond$",
@@ -32,14 +33,14 @@ _LATEX = {
 
 
 def plain(text: str) -> str:
-    """One line without control characters: a terminal obeys them."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+    """One line without control characters, which a terminal obeys, and what is no character to XML."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+", " ", text)
 
 
 def markdown(text: str) -> str:
     """A cell or a line of markdown."""
     text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
 
 
 def latex(text: str) -> str:

@@ -31,7 +31,7 @@ def class_table(table: Comparison, form: str) -> str:
         shared = {"task": row.task, "protocol": row.protocol, "reference": reference, "encoder": other}
         flat += [{**shared, **_class_data(one)} for one in moved]
     notes = [f"* p ≤ {ALPHA}, adjusted (Holm) for all classes of the task; classes without a changed sample left out"]
-    return _listed(flat, tables, notes, form)
+    return _listed(flat, tables, notes, form, "classification")
 
 
 def sample_table(table: Comparison, form: str) -> str:
@@ -49,14 +49,16 @@ def sample_table(table: Comparison, form: str) -> str:
             tables.append(Table(title, headers, _cells(part), 4))
         shared = {"task": row.task, "protocol": row.protocol, "reference": reference, "encoder": other}
         flat += [{**shared, **one} for one in json.loads(flipped.to_json(orient="records"))]
-    return _listed(flat, tables, [], form)
+    return _listed(flat, tables, [], form, "task whose samples are right or wrong")
 
 
-def _listed(flat: list[dict[str, Any]], tables: Sequence[Table], notes: Sequence[str], form: str) -> str:
+def _listed(flat: list[dict[str, Any]], tables: Sequence[Table], notes: Sequence[str], form: str, wanted: str) -> str:
     if form == "csv":
         return as_csv(flat)
     if form == "json":
         return as_json(flat)
+    if not tables:
+        return document([], [f"nothing to compare: the reference and another column have no {wanted} in common"], form)
     if not any(table.rows for table in tables):
         return document([], ["no sample came out otherwise"], form)
     return document(tables, notes, form)

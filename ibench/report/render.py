@@ -46,9 +46,11 @@ def document(tables: Sequence[Table], notes: Sequence[str], form: str) -> str:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of any columns; what a row has not is empty."""
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue().rstrip("\n")
