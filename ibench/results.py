@@ -307,7 +307,7 @@ def _published_with_ibench() -> list[Published]:
 def _rows_of(path: Path) -> list[Published]:
     columns = [field.name for field in fields(Published)]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin a file with a mark
             table = csv.DictReader(file, strict=True)
             if table.fieldnames != columns:
                 raise IbenchError(f"{path}:1: expected the columns {','.join(columns)}")
@@ -321,6 +321,8 @@ def _row_of(row: Mapping[str, str | None], where: str) -> Published:
         raise IbenchError(f"{where}: expected {len(fields(Published))} values")
     try:
         value = float(row["value"] or "")
+        if not math.isfinite(value):
+            raise ValueError
     except ValueError as error:
         raise IbenchError(f"{where}: value '{row['value']}' is no number") from error
     return Published(**{**row, "value": value})  # type: ignore[arg-type]

@@ -68,9 +68,10 @@ def read(file: Path) -> Reading:
 def _name_beside(file: Path) -> str | None:
     """The model's name as mteb keeps it, in a file beside the results."""
     try:
-        return str(json.loads((file.parent / "model_meta.json").read_text(encoding="utf-8"))["name"])
+        name = json.loads((file.parent / "model_meta.json").read_text(encoding="utf-8"))["name"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return name if isinstance(name, str) else None
 
 
 def _rows(reading: Reading, model: str | None, file: Path, source: str) -> list[Published]:

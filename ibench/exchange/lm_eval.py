@@ -82,6 +82,8 @@ def _metrics_of(task: str) -> dict[str, str]:
 
 def _model(given: _Result) -> str | None:
     arguments = given.config.get("model_args")
-    listed = dict(re.findall(r"(\w+)=([^,]+)", arguments)) if isinstance(arguments, str) else arguments or {}
+    listed = dict(re.findall(r"(\w+)=([^,]+)", arguments)) if isinstance(arguments, str) else arguments
+    if not isinstance(listed, dict):
+        listed = {}
     named = (given.model_name, listed.get("pretrained"), given.config.get("model"))
     return next((str(name) for name in named if name), None)

@@ -43,9 +43,16 @@ def _model_index(kept: Sequence[Kept], out: Path | None) -> Exported:
         )
     if out is None:
         return Exported(block(records), left_out)
-    card = out.read_text(encoding="utf-8") if out.exists() else ""
-    write_whole(out, into_card(card, records))
+    write_whole(out, into_card(_card_at(out), records))
     return Exported(str(out), left_out)
+
+
+def _card_at(place: Path) -> str:
+    """The text of a model card; empty where there is none yet."""
+    try:
+        return place.read_text(encoding="utf-8") if place.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise IbenchError(f"{place}: no model card, such as README.md ({error})") from error
 
 
 def _mteb(kept: Sequence[Kept], out: Path | None) -> Exported:

@@ -326,6 +326,8 @@ def test_the_command_prints_a_block_or_writes_a_card(ibench: RunIbench, tmp_path
         (["--to", "model-indx"], "did you mean model-index"),
         (["--to", "mteb"], "name a folder for them with --out"),
         (["nowhere", "--to", "mteb"], "nowhere: no such file or folder"),
+        (["--to", "model-index", "--out", "."], ".: no model card, such as README.md"),
+        (["--to", "model-index", "--out", DEMO / "digits.ibench.parquet"], "parquet: no model card"),
     ],
 )
 def test_bad_usage_is_one_line(arguments: list[str], said: str, ibench: RunIbench) -> None:

@@ -96,6 +96,12 @@ def test_mteb(tmp_path: Path) -> None:
     ]
 
 
+def test_a_model_without_a_name_has_none(tmp_path: Path) -> None:
+    written({"name": None}, tmp_path, "model_meta.json")
+    with pytest.raises(IbenchError, match="name it with --model"):
+        imported(MTEB, tmp_path)
+
+
 def test_what_is_exported_to_mteb_comes_back_as_it_was(tmp_path: Path) -> None:
     record = esc50(tmp_path / "runs", right=30, n=40)
     path = export(runs(tmp_path / "runs"), "mteb", tmp_path / "out").text
@@ -136,7 +142,13 @@ def test_lm_eval(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("left", "name"),
-    [({"model_name": "a"}, "a"), ({}, "org/name"), ({"config": {"model": "Own"}}, "Own"), ({"config": {}}, None)],
+    [
+        ({"model_name": "a"}, "a"),
+        ({}, "org/name"),
+        ({"config": {"model": "Own"}}, "Own"),
+        ({"config": {}}, None),
+        ({"config": {"model_args": ["pretrained=a"], "model": "Own"}}, "Own"),
+    ],
 )
 def test_lm_eval_names_its_model_in_one_of_three_places(left: dict[str, Any], name: str, tmp_path: Path) -> None:
     data = {**LM_EVAL, "model_name": None, **left}
@@ -289,11 +301,18 @@ def test_each_row_that_comes_with_ibench_counts_once_in_its_own_checkout(monkeyp
     assert published() == shipped
 
 
+def test_a_table_from_a_spreadsheet_begins_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "digits.csv").write_text("\ufeff" + OWN.format(value="91.5").replace("\n", "\r\n"))
+    assert [row.value for row in published_in(tmp_path)] == [91.5]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("task,model\nesc50,a\n", "digits.csv:1: expected the columns task,model,protocol,metric,value,source"),
         (OWN.format(value="high"), "digits.csv:2: value 'high' is no number"),
+        (OWN.format(value="nan"), "digits.csv:2: value 'nan' is no number"),
+        (OWN.format(value="inf"), "digits.csv:2: value 'inf' is no number"),
         (OWN.format(value="1,2"), "digits.csv:2: expected 6 values"),
         ("task,model,protocol,metric,value,source\ndigits\n", "digits.csv:2: expected 6 values"),
         ("", "digits.csv:1: expected the columns"),
