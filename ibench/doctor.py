@@ -35,6 +35,9 @@ _FIT = {
 }
 _WAY_OUT = "install the three of one release together, such as torch 2.12 with torchvision 0.27 and torchaudio 2.11"
 
+_BROKEN = (ImportError, OSError)
+"""What a package raises that is there and does not load: a shared library of its own is missing, or another's."""
+
 _VIDEO_CODECS = ("h264", "hevc", "mpeg4", "vp9", "av1")
 _AUDIO_CODECS = ("aac", "mp3", "opus", "vorbis")
 _SOUND_FORMATS = ("WAV", "FLAC", "OGG", "MP3")
@@ -82,7 +85,7 @@ def _fit() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     try:
         import torch
-    except (ImportError, OSError):  # told under "fit"
+    except _BROKEN:  # told under "fit"
         return
     yield Finding("devices", "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads")
     for number in range(torch.cuda.device_count()):
@@ -93,17 +96,37 @@ def _devices() -> Iterator[Finding]:
 
 
 def _codecs() -> Iterator[Finding]:
-    import av
+    for package, look in {"soundfile": _sound, "av": _films, "pillow": _images}.items():
+        try:
+            yield from look()
+        except _BROKEN as error:
+            yield Finding("codecs", package, "broken", _reinstall(package, error))
+
+
+def _sound() -> Iterator[Finding]:
     import soundfile
-    from PIL import features
 
     held = soundfile.available_formats()
     yield _codec("sound", "libsndfile", {name: name in held for name in _SOUND_FORMATS}, "audio")
+
+
+def _films() -> Iterator[Finding]:
+    import av
+
     yield _codec("sound in films", "FFmpeg", {name: _decodes(name) for name in _AUDIO_CODECS}, "audio")
     yield _codec("video", "FFmpeg", {name: _decodes(name) for name in _VIDEO_CODECS}, "video")
+    yield Finding("codecs", "of PyAV", f"FFmpeg {av.ffmpeg_version_info}")
+
+
+def _images() -> Iterator[Finding]:
+    from PIL import features
+
     images = {name: features.check(feature) for feature, name in _IMAGE_FORMATS.items()}
     yield _codec("images", "Pillow", images, "image and thermal")
-    yield Finding("codecs", "of PyAV", f"FFmpeg {av.ffmpeg_version_info}")
+
+
+def _reinstall(package: str, error: Exception) -> str:
+    return f"{error}; pip install --force-reinstall {package}"
 
 
 def _decodes(name: str) -> bool:
@@ -134,16 +157,26 @@ def _places(data_root: Path | None) -> Iterator[Finding]:
 
 def _tasks(data_root: Path | None) -> Iterator[Finding]:
     """Which tasks find their data; those that do not are no problem of the installation."""
-    from ibench.datasets import find_copy
     from ibench.tasks import load_task, task_files
 
+    try:
+        from ibench.datasets import find_copy
+    except _BROKEN as error:
+        yield Finding("tasks", "broken", "all", str(error))
+        return
     tasks_at: dict[str, list[str]] = {}
+    broken: dict[str, list[str]] = {}
     for name in task_files():
         try:
             place = find_copy(load_task(name), data_root)
         except IbenchError:
             place = "no data"
+        except ImportError as error:
+            broken.setdefault(str(error), []).append(name)
+            continue
         tasks_at.setdefault(place, []).append(name)
     for place, names in sorted(tasks_at.items(), key=lambda found: found[0] == "no data"):
         hint = "; `ibench data check NAME` says where to get it" if place == "no data" else ""
         yield Finding("tasks", place, ", ".join(names) + hint)
+    for why, names in broken.items():
+        yield Finding("tasks", "broken", ", ".join(names), why)

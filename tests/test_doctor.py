@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,6 +46,19 @@ def test_torch_and_a_companion_of_another_release(ibench: RunIbench, monkeypatch
     assert done.returncode == 2
     assert "torchvision: RuntimeError: operator torchvision::nms does not exist" in done.stderr
     assert "install the three of one release" in done.stderr
+
+
+@pytest.mark.parametrize("package", ["soundfile", "av", "h5py"])
+def test_a_package_that_does_not_load_is_named(tmp_path: Path, package: str) -> None:
+    """Its shared library is gone, or is another's: what the doctor is asked about."""
+    (tmp_path / f"{package}.py").write_text("raise ImportError('libown.so.5: cannot open shared object file')\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "ibench", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert "libown.so.5: cannot open shared object file" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "broken" in done.stdout
 
 
 def test_what_is_missing_is_named_with_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
