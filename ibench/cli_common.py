@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 import typer
 
 from ibench.errors import IbenchError
-from ibench.files import make_folder, refusals_told
+from ibench.files import WAY_OUT, make_folder, refusals_told
 
 if TYPE_CHECKING:
     from ibench.report.progress import LogProgress, Silent, TerminalProgress
@@ -77,6 +77,15 @@ def write_text(path: Path, text: str, mode: str) -> None:
     make_folder(path.parent)
     with refusals_told(path), path.open(mode, encoding="utf-8") as file:
         file.write(text)
+
+
+def refuse_unwritable(path: Path | None) -> None:
+    """Raise IbenchError for a file that an option names and that cannot be written: now, not when all is encoded."""
+    if path is None:
+        return
+    make_folder(path.parent)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise IbenchError(f"{path} cannot be written; {WAY_OUT}")
 
 
 def show(text: str) -> None:

@@ -18,6 +18,7 @@ from ibench.cli_common import (
     Workers,
     batch_size_from,
     listed,
+    refuse_unwritable,
     show,
     working,
     write_text,
@@ -77,6 +78,10 @@ def check(
     from ibench.report.gate import gate_json, gate_junit, gate_summary, gate_table
     from ibench.rerun import check
 
+    if task is not None and ckpt is None:
+        raise IbenchError("--task is for --ckpt: files of tasks to run; of a run every task of the baseline is judged")
+    refuse_unwritable(junit)
+    refuse_unwritable(summary)
     asked: dict[str, Any] = {"run": run, "policy": policy, "exact": exact}
     if ckpt is None:
         gate = check(baseline, **asked)

@@ -122,7 +122,7 @@ def judge(
     same. A margin that is kept settles it.
     Raises IbenchError for a policy of tasks that the baseline has not, and where per-sample rows are not kept.
     """
-    _refuse_unknown(policy, baseline)
+    refuse_unknown(policy, baseline)
     new = {_cell(one): one for one in run}
     faults = {_cell(old): _faults(old, new.get(_cell(old)), policy, broken) for old in baseline}
     pairs = [(old, new[_cell(old)]) for old in baseline if not faults[_cell(old)]]
@@ -247,7 +247,8 @@ def _verdict(
     return Verdict(record.task, record.protocol, record.headline, state, tuple(reasons), before, value, difference, p)
 
 
-def _refuse_unknown(policy: Policy, baseline: Sequence[Kept]) -> None:
+def refuse_unknown(policy: Policy, baseline: Sequence[Kept]) -> None:
+    """Raise IbenchError for a policy of tasks that the baseline has not."""
     tasks = {one.record.task for one in baseline}
     for name in policy.tasks:
         if name not in tasks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibench.baseline import the_one
 from ibench.errors import IbenchError, NotFinite
-from ibench.gate import Cell, Gate, Policy, judge
+from ibench.gate import Cell, Gate, Policy, judge, refuse_unknown
 from ibench.results import Kept, Record, folder_of
 from ibench.tasks import load_task
 from ibench.yamlfile import read_yaml
@@ -40,6 +40,7 @@ def check(
         raise IbenchError("give either a run or a checkpoint to run (--run or --ckpt)")
     accepted = the_one(Path(baseline))
     limits = policy if isinstance(policy, Policy) else read_yaml(Path(policy), Policy) if policy else Policy()
+    refuse_unknown(limits, accepted)  # now, not when all is encoded
     if encoder is None:
         return judge(accepted, the_one(Path(str(run))), limits, {}, exact)
     kept, broken = _run_as(accepted, encoder, tasks, Path(out), options)

@@ -266,6 +266,22 @@ def test_a_review_sees_only_what_moved(tmp_path: Path, ibench: RunIbench) -> Non
             ("check", "--baseline", "both/one-6f6e6500", "--run", "both/one-6f6e6500", "--policy", "tasks.yaml"),
             "did you mean task?",
         ),
+        (
+            ("check", "--baseline", "both/one-6f6e6500", "--ckpt", "none.py:make", "--policy", "tasks.yaml", "--quiet"),
+            "did you mean task?",
+        ),
+        (
+            ("check", "--baseline", "both/one-6f6e6500", "--ckpt", "none.py:make", "--junit", "both"),
+            "both cannot be written",
+        ),
+        (
+            ("check", "--baseline", "both/one-6f6e6500", "--run", "both/one-6f6e6500", "--task", "task"),
+            "--task is for --ckpt",
+        ),
+        (
+            ("check", "--baseline", "both/one-6f6e6500", "--ckpt", "none.py:make", "--summary", "/dev/null/s.md"),
+            "cannot write to /dev/null",
+        ),
     ],
 )
 def test_bad_input_is_exit_2(tmp_path: Path, ibench: RunIbench, arguments: tuple[str, ...], told: str) -> None:

@@ -28,7 +28,7 @@ def write(records: Sequence[Record], folder: Path) -> list[Path]:
         write_whole(path, text)
         written.append(path)
     for page in folder.glob("*/README.md"):
-        if page not in written and page.read_text(encoding="utf-8").startswith(_HEADER):
+        if page not in written and page.read_bytes().startswith(_HEADER.encode()):
             page.unlink()
     return written
 

@@ -83,6 +83,13 @@ def test_of_one_checkpoint_measured_twice_the_newest_is_ranked() -> None:
         assert made.left_out == ((old, "measured again since"),)
 
 
+def test_what_others_wrote_beside_the_pages_stays(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "README.md").write_bytes("caf\u00e9".encode("latin-1"))
+    write([record("esc50", "one", 0.5)], tmp_path)
+    assert (tmp_path / "src" / "README.md").exists()
+
+
 def test_a_name_may_be_a_long_number() -> None:
     names = ["step_" + "9" * 5000, "9" * 5000, "step_2"]
     assert pages_of([record("esc50", name, 0.5) for name in names])
