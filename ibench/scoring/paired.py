@@ -20,6 +20,7 @@ from ibench.scoring.intervals import RESAMPLES, Weighted, codes_of, unit_draws
 
 ALPHA = 0.05
 POWER = 0.8
+_ROUNDING = 1e-12  # draws that differ by less do not: sums of the same numbers in another order
 
 Outcome: TypeAlias = NDArray[np.bool_] | Weighted
 """What a metric is made of: hits [n], whose mean it is, or a function of the samples' weights [n]."""
@@ -220,4 +221,5 @@ def _bootstrap_error(statistic: Weighted, codes: NDArray[np.intp], units: int, s
     if units < 2:
         return math.inf
     draws = unit_draws(units, np.random.default_rng(seed))
-    return float(np.std([statistic(drawn.astype(np.float64)[codes]) for drawn in draws], ddof=1))
+    error = float(np.std([statistic(drawn.astype(np.float64)[codes]) for drawn in draws], ddof=1))
+    return error if error > _ROUNDING else 0.0

@@ -254,3 +254,10 @@ def test_the_spread_of_map_is_the_spread_over_new_data(monkeypatch: pytest.Monke
 
 def test_codes_keep_samples_without_a_cluster_apart() -> None:
     assert len(set(codes_of(["", "", "a", "a"]).tolist())) == 3
+
+
+def test_a_difference_that_no_draw_changes_is_as_sure_as_the_draws_allow() -> None:
+    """Whatever its sums round to: one over the draws, not the quotient of a difference and a rounding error."""
+    found = difference(retrieval.mean_reciprocal(np.full(30, 3)), retrieval.mean_reciprocal(np.ones(30)), [""] * 30, 0)
+    assert found.p == pytest.approx(2 / 1001)
+    assert found.detectable == 0
