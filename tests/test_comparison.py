@@ -103,6 +103,15 @@ def test_rows_of_another_run_are_noticed(tmp_path: Path) -> None:
         compared(a, b)
 
 
+def test_of_one_cluster_no_table_claims_an_interval(tmp_path: Path, ibench: RunIbench) -> None:
+    rows = rows_of(HALF, ["all"] * len(HALF))
+    metrics = {"top1": proportion(HALF, list(rows["cluster"]), 0)}
+    save(record_of("task", metrics, "one"), rows, tmp_path / "a")
+    assert "50.0 [no interval]" in ibench("compare", "a").stdout
+    ibench("leaderboard", "a", "--out", "board")
+    assert "| **50.0** " in (tmp_path / "board" / "README.md").read_text()
+
+
 def test_the_same_checkpoint_twice_is_told_apart_by_the_run(tmp_path: Path) -> None:
     old = write_run(tmp_path / "old", {"task": HALF, "other": HALF})
     new = write_run(tmp_path / "new", {"task": flipped(HALF, 30, 2)})

@@ -119,7 +119,8 @@ def _score(column: Column, name: str) -> str:
     text = number(record.headline, record.score.value)
     half = max(record.score.high - record.score.value, record.score.value - record.score.low)
     shown = f"**{text}**" if record.score.value == column.best else text
-    return f"{shown} ±{number(record.headline, half)}{' ' + EMERGENT if record.emergent else ''}"
+    arm = f" ±{number(record.headline, half)}" if record.score.bounded else ""
+    return f"{shown}{arm}{' ' + EMERGENT if record.emergent else ''}"
 
 
 def _published(part: Standing) -> list[str]:

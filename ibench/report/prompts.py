@@ -30,9 +30,7 @@ def prompt_table(found: Sensitivity) -> str:
         rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left", "right", "right", "left")
     )
     interval = (
-        ""
-        if found.spread.method.endswith("no interval")
-        else (f" [{number(metric, found.spread.low)}, {number(metric, found.spread.high)}]")
+        f" [{number(metric, found.spread.low)}, {number(metric, found.spread.high)}]" if found.spread.bounded else ""
     )
     protocol, _ = record.protocol_and_prompts
     return "\n".join(

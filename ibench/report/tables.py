@@ -188,7 +188,8 @@ def number(metric: str, value: float) -> str:
 
 
 def with_interval(name: str, metric: Metric) -> str:
-    return f"{number(name, metric.value)} [{number(name, metric.low)}, {number(name, metric.high)}]"
+    interval = f"{number(name, metric.low)}, {number(name, metric.high)}" if metric.bounded else "no interval"
+    return f"{number(name, metric.value)} [{interval}]"
 
 
 def change(value: float, low: float, high: float, p: float, scale: int = 100) -> str:

@@ -28,6 +28,11 @@ class Metric(BaseModel):
     n: int
     method: str
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval; where there is none, such as for one cluster, both ends are the value."""
+        return not self.method.endswith("no interval")
+
 
 class Curve(BaseModel):
     """A metric over something that is varied: ``points`` are its values, ascending, each with the metric there."""
