@@ -58,12 +58,13 @@ def the_one(place: Path) -> list[Kept]:
 def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
     """Write a baseline; what is measured as before stays as it is, so that a review sees only what moved.
 
-    Raises IbenchError for records without the rows of their samples: nothing could be compared with them.
+    Raises IbenchError for records without the rows of their samples: nothing could be compared with them; and for a
+    place where something else is, such as a record of a run.
     """
     if path.suffix != ".json":
         raise IbenchError(f"{path}: a baseline is a .json file, such as main.json")
-    before = {_cell(one.record): one.record for one in runs(path)} if path.exists() else {}
     folder = path.with_suffix("")
+    before = {_cell(one.record): one.record for one in _standing(path, folder)}
     records = []
     for one in found:
         old = before.get(_cell(one.record))
@@ -83,6 +84,14 @@ def accept(found: Sequence[Kept], path: Path, note: str) -> Baseline:
         if _rows(folder, old) not in wanted:
             _rows(folder, old).unlink(missing_ok=True)
     return baseline
+
+
+def _standing(path: Path, folder: Path) -> list[Kept]:
+    """The baseline that is to be replaced, if there is one."""
+    found = runs(path) if path.exists() else []
+    if any(one.rows is not None and one.rows.parent != folder for one in found):
+        raise IbenchError(f"{path}: is a record of a run, not a baseline; name another file")
+    return found
 
 
 def _of_file(path: Path, run: str) -> list[Kept]:

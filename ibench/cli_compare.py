@@ -146,6 +146,6 @@ def accept(
     from ibench.baseline import accept, runs, the_one
     from ibench.report.gate import accepted_table
 
-    before = runs(out) if out.exists() else []
+    before = runs(out) if out.is_file() else []
     baseline = accept(the_one(run), out, note)
     print(accepted_table([one.record for one in before], baseline.records, str(out)))

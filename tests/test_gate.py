@@ -308,6 +308,16 @@ def test_rows_of_a_baseline_that_were_damaged_are_mended_by_accepting_again(tmp_
     assert rows.read_bytes() == whole
 
 
+def test_a_baseline_takes_no_record_s_place(tmp_path: Path, ibench: RunIbench) -> None:
+    record = next(write_run(tmp_path / "run", {"task": HALF}).rglob("*.json"))
+    before = record.read_bytes()
+    for out, told in ((record, "is a record of a run, not a baseline"), (tmp_path, "a baseline is a .json file")):
+        done = ibench("baseline", "accept", "run", "--out", out)
+        assert done.returncode == 2
+        assert told in done.stderr
+    assert record.read_bytes() == before
+
+
 def test_exit_codes(tmp_path: Path, ibench: RunIbench) -> None:
     few = HALF[:200]
     write_run(tmp_path / "a", {"task": few})
