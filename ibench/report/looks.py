@@ -57,9 +57,12 @@ class Looks:
 
 
 class Samples:
-    """The samples of a record by id and by group; empty where the data is not there."""
+    """The samples of a record by id and by group; empty where the data is not there.
 
-    def __init__(self, spec: TaskSpec | None, cell: Cell | None) -> None:
+    ``classes`` are those that the rows name, in the order of their scores; with the data they are the task's.
+    """
+
+    def __init__(self, spec: TaskSpec | None, cell: Cell | None, classes: Sequence[str] = ()) -> None:
         items = cell.dataset.items if cell is not None else {}
         self._by_id = {modality: {item.id: item for item in several} for modality, several in items.items()}
         self._by_group: dict[tuple[Modality, str], Item] = {}
@@ -67,7 +70,7 @@ class Samples:
             for item in several:
                 self._by_group.setdefault((modality, item.group), item)
         self._names = _class_names(spec, cell)
-        self.classes: Sequence[str] = cell.classes if cell is not None else ()
+        self.classes: Sequence[str] = cell.classes if cell is not None else classes
         search = cell.protocol.search if cell is not None else None
         self._pool = search.pool if search is not None else "mean"
         self._frames = {frame.item.group: frame for frame in (cell.frames if cell is not None else ())}
@@ -145,7 +148,7 @@ def _drawn(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> l
 
 
 def _tagged(record: Record, rows: pd.DataFrame, samples: Samples, most: int) -> list[Looks]:
-    """By the mean rank of a sample's own classes; the scores have names only with the data."""
+    """By the mean rank of a sample's own classes; none where neither the data nor the rows name them."""
     if not samples.classes or rows.empty:
         return []
     scores, positive = scores_of(rows), positives(rows, samples.classes)

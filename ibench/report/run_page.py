@@ -88,7 +88,7 @@ def _section(file: Path, own: Mapping[str, TaskSpec], roots: Roots, most: int) -
     rows = Kept(record, file.with_suffix(".parquet")).samples()
     spec = own.get(record.task) or (load_task(record.task) if record.task in task_files() else None)
     cell, why = _cell(record, spec, roots)
-    samples = Samples(spec, cell)
+    samples = Samples(spec, cell, rows.attrs.get("classes", ()))
     return Section(
         record,
         pair(record),

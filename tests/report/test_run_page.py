@@ -160,6 +160,15 @@ def test_what_cannot_be_reported_is_told(ibench: RunIbench, tmp_path: Path, argu
     assert says in done.stderr
 
 
+def test_classes_of_several_labels_are_shown_without_the_data(tmp_path: Path) -> None:
+    runs = of_a_miniature("audioset", tmp_path)
+    text = report(runs, tmp_path / "page.html").read_text()
+    assert "a report downloads nothing" in text or "no data root" in text
+    assert "Average precision" in text
+    assert "Furthest from right" in text
+    assert "<img" not in text
+
+
 # class by class -------------------------------------------------------------------------------------------------------
 
 
