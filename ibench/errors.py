@@ -18,6 +18,10 @@ class NotFinite(IbenchError):
     """An encoder that gave NaN or infinity: a fault of the checkpoint, where others are of how it was asked."""
 
 
+class LacksModality(IbenchError):
+    """An encoder without a modality that a task needs: a fault of the checkpoint as well."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint ending a "no such name" message: the nearest known names, or all of a short list."""
     names = sorted(known)

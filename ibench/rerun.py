@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibench.baseline import the_one
-from ibench.errors import IbenchError, NotFinite
+from ibench.errors import IbenchError, LacksModality, NotFinite
 from ibench.gate import Cell, Gate, Policy, judge, refuse_unknown
 from ibench.results import Kept, Record, folder_of
 from ibench.tasks import load_task
@@ -73,12 +73,12 @@ def _run_as(
 def _evaluated(
     encoder: str | Path | Encoder, wanted: Sequence[tuple[Record, str | Path]], options: dict[str, Any]
 ) -> tuple[list[Record], dict[Cell, str]]:
-    """All tasks at once; where the encoder gives NaN, one by one, so that others keep their score."""
+    """All tasks at once; where the encoder cannot do one, or gives NaN, one by one: others keep their score."""
     from ibench.api import evaluate  # torch is for those who run something
 
     try:
         return evaluate(encoder, [task for _, task in wanted], **options), {}
-    except NotFinite as error:
+    except (NotFinite, LacksModality) as error:
         if len(wanted) == 1:
             return [], {(wanted[0][0].task, wanted[0][0].protocol): str(error)}
     parts = [_evaluated(encoder, [one], options) for one in wanted]

@@ -23,7 +23,7 @@ from ibench.encoders.base import DTYPES
 from ibench.engine.encode import WHOLE, Means, Progress, batch_size_of, encode_missing
 from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
-from ibench.errors import IbenchError, did_you_mean
+from ibench.errors import IbenchError, LacksModality, did_you_mean
 from ibench.evaluation import Settings, emergent, record_of, sample_jobs, text_job
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
@@ -328,7 +328,7 @@ def _refuse_modality(spec: TaskSpec, checkpoint: Checkpoint) -> None:
     for modality in (*spec.sample_modalities, spec.target):
         if modality not in checkpoint.card.modalities:
             has = ", ".join(checkpoint.card.modalities)
-            raise IbenchError(f"{spec.name} needs {modality}, which {checkpoint.card.name} has not (it has {has})")
+            raise LacksModality(f"{spec.name} needs {modality}, which {checkpoint.card.name} has not (it has {has})")
 
 
 def data_root_of(task: str | Path | TaskSpec, data_root: str | Path | None) -> Path | None:

@@ -419,6 +419,25 @@ def test_a_checkpoint_is_run_as_the_baseline_was(tmp_path: Path, ibench: RunIben
     assert "NaN or infinity" in done.stdout
 
 
+def test_a_modality_that_the_checkpoint_lacks_fails_its_tasks_alone(
+    tmp_path: Path, ibench: RunIbench, toy: Toy, colours: Path, tones: Path
+) -> None:
+    ibench("run", "--task", f"{colours},{tones}", "--ckpt", toy("oracle"), "--out", "a")
+    (tmp_path / "deaf.py").write_text(
+        "from toy_encoder import make_oracle\n\n\n"
+        "def make(device, dtype):\n    encoder = make_oracle(device, dtype)\n"
+        "    seen = tuple(one for one in encoder.card.modalities if one != 'audio')\n"
+        "    encoder.card = encoder.card.model_copy(update={'modalities': seen})\n    return encoder\n"
+    )
+    check_ = ("check", "--baseline", "a", "--task", f"{colours},{tones}", "--ckpt", "deaf.py:make")
+    done = ibench(*check_, "--out", "b", "--json", "--junit", "j.xml")
+    assert done.returncode == 1, done.stderr
+    states = {task["task"]: (task["state"], task["reasons"]) for task in json.loads(done.stdout)["tasks"]}
+    assert states["colours"] == ("pass", [])
+    assert "tones needs audio, which oracle has not" in states["tones"][1][0]
+    assert (tmp_path / "j.xml").exists()
+
+
 def test_a_live_model_is_held_to_a_baseline(tmp_path: Path, toy: Toy, colours: Path) -> None:
     from toy_encoder import make_oracle, make_random
 
