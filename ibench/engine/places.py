@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Place(Protocol):
     def holds(self, name: str) -> bool: ...
 
     def read(self, name: str) -> bytes | None:
-        """A file's bytes, or None where it is not there."""
+        """A file's bytes, or None where it is not there; none of what is there and no file."""
         ...
 
     def write(self, name: str, data: bytes, replace: bool = True) -> None:
@@ -46,7 +47,7 @@ class Place(Protocol):
         ...
 
     def changed(self, name: str) -> float:
-        """When a file was last written or touched, in seconds since 1970."""
+        """When a file was last written or touched, in seconds since 1970; of one that has just gone, now."""
         ...
 
     def touch(self, name: str) -> None: ...
@@ -95,19 +96,32 @@ class Folder:
         return (self.root / name).exists()
 
     def read(self, name: str) -> bytes | None:
-        with suppress(FileNotFoundError):
-            return (self.root / name).read_bytes()
-        return None
+        path = self.root / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            return b""
+        except OSError as error:
+            raise IbenchError(f"cannot read {path}: {error.strerror}; mend that or name another store: --store") from error
 
     def write(self, name: str, data: bytes, replace: bool = True) -> None:
         write_whole(self.root / name, data, replace=replace, way_out=_WAY_OUT)
 
     def remove(self, name: str) -> None:
         path = self.root / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FileNotFoundError:  # another process removes it too
+            return
+        except OSError as error:
+            raise IbenchError(f"cannot remove {path}: {error.strerror}") from error
 
     def changed(self, name: str) -> float:
-        return (self.root / name).stat().st_mtime
+        with suppress(FileNotFoundError):
+            return (self.root / name).stat().st_mtime
+        return time.time()
 
     def touch(self, name: str) -> None:
         with suppress(FileNotFoundError):  # tidied away this moment
@@ -155,8 +169,9 @@ class Remote:
             self.files.rm(self._path(name), recursive=True)
 
     def changed(self, name: str) -> float:
-        with self._told():
+        with self._told(), suppress(FileNotFoundError):
             return float(self.files.modified(self._path(name)).timestamp())
+        return time.time()
 
     def touch(self, name: str) -> None:
         data = self.read(name)  # an object has no time of its own but that of its last writing

@@ -148,8 +148,12 @@ class EmbeddingStore:
 
     def settled(self, question: Mapping[str, Any]) -> Any:
         """What `settle` was told of a question, or None."""
-        noted = self.place.read(_answer_to(question))
-        return None if noted is None else json.loads(noted)["answer"]
+        name = _answer_to(question)
+        noted = self.place.read(name)
+        answer = _parsed(noted).get("answer")
+        if noted is not None and answer is None:
+            self.place.remove(name)  # damaged; the next answer stands
+        return answer
 
     def settle(self, question: Mapping[str, Any], answer: Any) -> Any:
         """Keep an answer for all processes that share the store; the first one stands, and is returned."""
@@ -168,9 +172,9 @@ class EmbeddingStore:
 
     def _entry(self, key: str, sizes: Mapping[str, int]) -> Entry:
         shards = [size for name, size in sizes.items() if name.endswith(".safetensors")]
-        identity = json.loads(self.place.read(f"{key}/key.json") or b"{}")
-        rate = json.loads(self.place.read(f"{key}/rate.json") or b"{}").get("samples_per_second")
-        return Entry(key, identity, len(shards), sum(shards), self.place.changed(f"{key}/key.json"), rate)
+        identity, rate = (_parsed(self.place.read(f"{key}/{name}")) for name in ("key.json", "rate.json"))
+        used = self.place.changed(f"{key}/key.json")
+        return Entry(key, identity, len(shards), sum(shards), used, rate.get("samples_per_second"))
 
     def collect(self, before: float) -> list[str]:
         """What may go, for `remove`: jobs last used before a time (s since 1970), and parts of files that no run
@@ -188,6 +192,15 @@ def _answer_to(question: Mapping[str, Any]) -> str:
     return f"settled/{sha256_json(question)}.json"
 
 
+def _parsed(data: bytes | None) -> dict[str, Any]:
+    """What the bytes of a JSON file say; nothing where there are none, or others than were written."""
+    try:
+        said = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def _name(number: int) -> str:
     return f"{number:05d}.safetensors"
 
@@ -199,9 +212,10 @@ def _whole_shard(data: bytes) -> Embeddings | None:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # as the format of safetensors has it
         about = json.loads(header["__metadata__"]["ibench"])
         shard = Embeddings(vectors, {int(position): reason for position, reason in about["unreadable"].items()})
-    except (SafetensorError, ValueError, KeyError):
+        written: str = about["sha256"]
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):  # the header may be any JSON
         return None
-    return shard if _digest(shard) == about["sha256"] else None
+    return shard if _digest(shard) == written else None
 
 
 def _sealed(data: bytes) -> bytes:

@@ -53,6 +53,53 @@ def test_a_damaged_shard_is_noticed_when_it_is_read_and_missing_from_then_on(tmp
     assert store.missing(wanted) == [0]
 
 
+def test_no_bit_of_a_shard_may_be_another(tmp_path: Path) -> None:
+    """Of its header too, which is JSON in JSON: a flipped bit may leave both readable, with other names in them."""
+    store, wanted, written = EmbeddingStore(tmp_path), job(2), Embeddings(shard(2).vectors, {1: "truncated"})
+    store.write(wanted, 0, written)
+    file = next(tmp_path.rglob("*.safetensors"))
+    data = file.read_bytes()
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        found = store.load(wanted)
+        assert found is None or (found.unreadable == written.unreadable and (found.vectors == written.vectors).all())
+
+
+def test_a_folder_in_the_place_of_a_shard_is_a_damaged_shard(tmp_path: Path) -> None:
+    store, wanted = EmbeddingStore(tmp_path), job(4)
+    store.write(wanted, 0, shard(4))
+    file = next(tmp_path.rglob("*.safetensors"))
+    file.unlink()
+    (file / "within").mkdir(parents=True)
+    assert store.load(wanted) is None
+    assert store.missing(wanted) == [0]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_damaged_notes_are_as_if_nothing_was_noted(tmp_path: Path, damage: bytes) -> None:
+    store, wanted, question = EmbeddingStore(tmp_path), job(4), {"batch size": "text"}
+    store.write(wanted, 0, shard(4))
+    store.note_rate(wanted, 10.0)
+    store.settle(question, 8)
+    for noted in tmp_path.rglob("*.json"):
+        noted.write_bytes(damage)
+    (entry,) = store.entries()
+    assert (entry.identity, entry.rate, entry.shards) == ({}, None, 1)
+    assert store.settled(question) is None
+    assert store.settle(question, 16) == 16
+
+
+def test_what_goes_while_it_is_listed_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that writes now renames its parts, and another gc removes what this one would."""
+    store, wanted = EmbeddingStore(tmp_path), job(4)
+    listed = {f"{wanted.key}/key.json": 9, f"{wanted.key}/.x.part": 9}
+    monkeypatch.setattr(type(store.place), "sizes", lambda _: listed)
+    assert store.collect(before=0.0) == []
+    store.remove(wanted.key)
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
