@@ -106,6 +106,8 @@ def run(
     if share is not None:
         what["device"] = _torchrun_device(device)
     if shards is not None:
+        if actors is not None or shard_limit is not None:
+            raise IbenchError("--actors and --shard-limit are for --engine ray, which has no --shards")
         _encode(what, _share(shards), quiet, **how)
     elif share is not None and share.index > 0:  # the first process waits for the others' shards, and scores
         _encode(what, share, quiet, **how)

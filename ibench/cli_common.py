@@ -31,7 +31,7 @@ StoreFolder = Annotated[Optional[str], typer.Option(help="The store's folder or 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 BatchSize = Annotated[str, typer.Option(help="Views per batch, or auto: probed once for each modality.")]
-Workers = Annotated[Optional[int], typer.Option(help="Decode processes; 0: none; default: by need.")]  # noqa: UP045
+Workers = Annotated[Optional[int], typer.Option(min=0, help="Decode processes; 0: none; default: by need.")]  # noqa: UP045
 
 
 @contextmanager

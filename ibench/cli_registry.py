@@ -72,7 +72,7 @@ def check_data(
     task: Annotated[Optional[str], typer.Argument(help="Names or YAML files, separated by commas.")] = None,  # noqa: UP045
     suite: Annotated[Optional[str], typer.Option(help="Every task of a suite.")] = None,  # noqa: UP045
     data_root: DataRoot = None,
-    workers: Annotated[Optional[int], typer.Option(help="Decode processes; default: by cores.")] = None,  # noqa: UP045
+    workers: Annotated[Optional[int], typer.Option(min=0, help="Decode processes; default: by cores.")] = None,  # noqa: UP045
     no_decode: Annotated[bool, typer.Option("--no-decode", help="Only look whether the files are there.")] = False,
 ) -> None:
     """Whether a local copy is whole: found, missing, unreadable, and where to get it; exit 0 or 2."""
@@ -159,7 +159,10 @@ def store_usage(store: StoreFolder = None) -> None:
 @store_app.command("gc")
 def collect_store(
     store: StoreFolder = None,
-    older_than: Annotated[Optional[float], typer.Option(help="Also what was not used for so many days.")] = None,  # noqa: UP045
+    older_than: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Also what was not used for so many days."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
     """Remove what killed runs left behind, and embeddings that nobody asked for in a while."""

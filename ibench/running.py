@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -123,7 +124,13 @@ def refuse_sweep(run: Run, points: int | None) -> None:
 
 def means_of(run: Run, settings: Settings, workers: int | None) -> Means:
     size = settings.batch_size if isinstance(settings.batch_size, int) else None
-    return Means(size, _workers(workers, run.jobs), settings.device.startswith("cuda"))
+    if workers is not None and workers < 0:
+        raise IbenchError(f"{workers} decode processes: at least 0, for none")
+    pinned, many = settings.device.startswith("cuda"), _workers_pay(run.jobs)
+    if workers is not None or many:
+        return Means(size, cores() if workers is None else workers, pinned)
+    forks = sys.platform == "linux"
+    return Means(size, int(forks), pinned, forks)
 
 
 def maker(
@@ -356,13 +363,11 @@ def opened_store(request: Request) -> Iterator[EmbeddingStore]:
         yield EmbeddingStore(Path(folder))
 
 
-def _workers(asked: int | None, plan: Sequence[Job]) -> int:
-    if asked is not None:
-        return asked
+def _workers_pay(plan: Sequence[Job]) -> bool:
     seconds = sum(
         len(job.items) * _DECODED_IN.get(Modality(job.modality), _ANY_DECODED_IN) for job in plan if not job.inline
     )
-    return cores() if seconds >= _WORKER_STARTS_IN else 0
+    return seconds >= _WORKER_STARTS_IN
 
 
 def cores() -> int:

@@ -21,13 +21,29 @@ from toy_encoder import make_oracle
 import ibench as package
 from ibench.api import Request, encode, plan
 from ibench.datasets import Item
+from ibench.engine.encode import Means
 from ibench.engine.plan import Job, Share
+from ibench.errors import IbenchError
 from ibench.evaluation import Settings
 from ibench.modalities import Modality
 from ibench.results import load_all, samples_of
-from ibench.running import Run, means_of
+from ibench.running import Run, cores, means_of
 
 Toy = Callable[[str], str]
+
+CRASHING = """
+import os, signal
+from toy_encoder import ToyEncoder, noise
+from ibench.modalities import Modality
+
+def see(image):
+    if image.size == (11, 9) and image.getpixel((0, 0))[0] > 150:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return noise(image)
+
+def make(device, dtype):
+    return ToyEncoder("crashing", {Modality.TEXT: noise, Modality.IMAGE: see})
+"""
 
 
 def test_an_oracle_scores_100_and_a_constant_scores_chance(
@@ -336,9 +352,31 @@ def test_a_run_that_found_texts_and_was_cut_short_goes_on_as_if_it_was_not(
     ("samples", "modality", "pays"),
     [(1999, "image", False), (2000, "image", True), (59, "video", False), (60, "video", True)],
 )
-def test_workers_are_started_where_they_pay(samples: int, modality: str, pays: bool) -> None:
+def test_workers_are_started_where_they_pay(
+    monkeypatch: pytest.MonkeyPatch, samples: int, modality: str, pays: bool
+) -> None:
+    """What others would import for longer than it decodes is decoded by one that is forked."""
     job = Job("made", Modality(modality), {}, [Item(str(number), str, "") for number in range(samples)], {})
     run = Run(None, [(None, [job])], None)  # type: ignore[arg-type, list-item]
     settings = Settings("cpu", "fp32", 64, 0)
-    assert bool(means_of(run, settings, None).workers) == pays
-    assert means_of(run, settings, 0).workers == 0
+    for system, workers in (("linux", 1), ("darwin", 0)):
+        monkeypatch.setattr("sys.platform", system)
+        means = means_of(run, settings, None)
+        assert (means.workers, means.forked) == ((cores(), False) if pays else (workers, workers == 1))
+        assert means_of(run, settings, 0) == Means(workers=0)
+
+
+def test_no_number_of_workers_is_below_zero(toy: Toy, colours: Path, ibench: RunIbench) -> None:
+    with pytest.raises(IbenchError, match="-1 decode processes: at least 0"):
+        package.evaluate(toy("random"), [colours], workers=-1)
+    assert ibench("run", "--ckpt", toy("random"), "--task", colours, "--workers", -1).returncode == 2
+
+
+def test_a_decoder_that_crashes_costs_its_sample_where_nobody_says_how_many_workers(
+    colours: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "crashing.py").write_text(CRASHING)
+    (record,) = package.evaluate(
+        f"{tmp_path / 'crashing.py'}:make", [colours], store=tmp_path / "store", workers=None, max_unreadable=1
+    )
+    assert list(record.unreadable.values()) == ["decoding crashed its process"]

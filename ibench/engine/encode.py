@@ -59,11 +59,13 @@ class Progress(Protocol):
 @dataclass(frozen=True)
 class Means:
     """What a run encodes with: views per batch (None: probed once for each kind of job and kept in the store),
-    decode processes, and whether batches are made ahead, in memory from which a GPU copies while it computes."""
+    decode processes and whether they are forked, and whether batches are made ahead, in memory from which a GPU copies
+    while it computes."""
 
     batch_size: int | None = 64
     workers: int = 0
     pinned: bool = False
+    forked: bool = False
 
 
 def encode_missing(
@@ -84,7 +86,7 @@ def encode_missing(
         return 0
     encoder = open_encoder()
     progress.plan(len(todo), samples_of(todo))
-    with DecodePool(means.workers) as pool:
+    with DecodePool(means.workers, forked=means.forked) as pool:
         return encode_shards(todo, store, encoder, pool, means, progress)
 
 
@@ -101,7 +103,7 @@ def encode_rest(
     twice, with the same bytes.
     """
     encoded = 0
-    with DecodePool(means.workers) as pool:
+    with DecodePool(means.workers, forked=means.forked) as pool:
         for job in reversed(jobs):
             while missing := store.missing(job):
                 encoded += encode_shards([(job, missing[-1:])], store, open_encoder(), pool, means, progress)

@@ -57,11 +57,13 @@ class DecodePool:
 
     A sample whose decoder crashes its worker, or is not done after ``limit`` seconds, costs that sample and not the
     run: the worker is replaced, and the samples it held are tried again one by one. Decoding here has no such shield.
+    ``forked`` workers are there at once, where others import for seconds; those that replace them are not forked.
     """
 
-    def __init__(self, workers: int, limit: float = DECODE_LIMIT) -> None:
+    def __init__(self, workers: int, limit: float = DECODE_LIMIT, forked: bool = False) -> None:
         self.workers = workers
         self.limit = limit
+        self.forked = forked
         self._executor: ProcessPoolExecutor | None = None
         self._ready: Future[None] = Future()
         self._lost = self._closed = False
@@ -107,7 +109,8 @@ class DecodePool:
         if future is None:
             return (_prepared(item, chunk.prepare) for item in chunk.items)
         try:
-            self._ready.result()  # the limit is for decoding, not for a worker's own start
+            # the limit is for decoding, not for a worker's own start; but a forked one starts at once or never
+            self._ready.result(timeout=self.limit if self.forked else None)
             return future.result(timeout=self.limit)
         except (BrokenProcessPool, FutureTimeout):
             self._kill()
@@ -146,10 +149,10 @@ class DecodePool:
         if self._closed:
             raise RuntimeError("the pool was closed")  # in a thread that still reads from it
         if self._executor is None:
-            # spawn: a forked child of a process that runs torch threads may hang in the first lock it meets
-            self._executor = ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), _start_worker, (list(sys.path),)
-            )
+            # a forked child of a process that runs torch threads may hang in the first lock it meets: seldom, as
+            # torch's own loaders show, which fork; then the limit finds it, and the workers that follow are spawned
+            context = multiprocessing.get_context("fork" if self.forked else "spawn")
+            self._executor = ProcessPoolExecutor(self.workers, context, _start_worker, (list(sys.path),))
             self._ready = self._executor.submit(_nothing)
             if self._lost:  # workers that die with nothing to decode would make every sample look like poison
                 self._ready.result()
@@ -161,7 +164,7 @@ class DecodePool:
         for process in list((self._executor._processes or {}).values()):
             process.kill()
         self._executor.shutdown(cancel_futures=True)
-        self._executor, self._lost = None, True
+        self._executor, self._lost, self.forked = None, True, False
 
 
 def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:

@@ -104,7 +104,9 @@ class Folder:
         except IsADirectoryError:
             return b""
         except OSError as error:
-            raise IbenchError(f"cannot read {path}: {error.strerror}; mend that or name another store: --store") from error
+            raise IbenchError(
+                f"cannot read {path}: {error.strerror}; mend that or name another store: --store"
+            ) from error
 
     def write(self, name: str, data: bytes, replace: bool = True) -> None:
         write_whole(self.root / name, data, replace=replace, way_out=_WAY_OUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -62,9 +63,10 @@ def decoded(pool: DecodePool, some: list[Item]) -> list[object]:
     return [one.reason if isinstance(one, Unreadable) else int(one) for one in found]
 
 
-def test_order_is_kept_and_only_the_poison_is_lost() -> None:
+@pytest.mark.parametrize(("workers", "forked"), [(2, False), (1, True)])
+def test_order_is_kept_and_only_the_poison_is_lost(workers: int, forked: bool) -> None:
     poison = {3: crash, 4: damaged, 20: crash}
-    with DecodePool(2) as pool:
+    with DecodePool(workers, forked=forked) as pool:
         found = decoded(pool, items(poison))
         again = decoded(pool, items({}, n=5))  # the pool goes on to the next job
     crashed = "decoding crashed its process"
@@ -79,8 +81,9 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
         ]
 
 
-def test_a_decoder_that_hangs_is_left_behind() -> None:
-    with DecodePool(1, limit=3.0) as pool:
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_decoder_that_hangs_is_left_behind(forked: bool) -> None:
+    with DecodePool(1, limit=3.0, forked=forked) as pool:
         assert decoded(pool, items({1: hang}, n=4)) == [0, "decoding was not done after 3 s", 2, 3]
 
 
@@ -115,3 +118,15 @@ def test_workers_that_die_as_they_start_blame_no_sample(monkeypatch: pytest.Monk
     monkeypatch.setattr("ibench.engine.local._nothing", crash)
     with pytest.raises(IbenchError, match="decode processes die as they start"), DecodePool(1) as pool:
         decoded(pool, items({}, n=3))
+
+
+def start_stuck_where_forked(path: list[str]) -> None:
+    """As in a child that was forked while another thread held a lock."""
+    if type(multiprocessing.current_process()).__name__ == "ForkProcess":
+        hang()
+
+
+def test_a_forked_worker_that_hangs_by_itself_blames_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibench.engine.local._start_worker", start_stuck_where_forked)
+    with DecodePool(1, limit=5.0, forked=True) as pool:
+        assert decoded(pool, items({}, n=12)) == list(range(12))
