@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -176,6 +177,7 @@ def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:
 def _start_worker(path: list[str]) -> None:
     sys.path[:] = path  # a factory's folder was put there when it was loaded
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
