@@ -101,6 +101,8 @@ def run(
         _plan(what, engine, as_json, quiet)
         return
     share = _torchrun_share()
+    if share is not None and shards is not None:
+        raise IbenchError("torchrun gives each process its share: run it without --shards")
     if engine == "ray" and (share is not None or shards is not None):
         raise IbenchError("--engine ray gives out the shards by itself: run it without torchrun and without --shards")
     if share is not None:
@@ -108,9 +110,9 @@ def run(
     if shards is not None:
         if actors is not None or shard_limit is not None:
             raise IbenchError("--actors and --shard-limit are for --engine ray, which has no --shards")
-        _encode(what, _share(shards), quiet, **how)
+        _encode(what, _share(shards), "the command without --shards", quiet, **how)
     elif share is not None and share.index > 0:  # the first process waits for the others' shards, and scores
-        _encode(what, share, quiet, **how)
+        _encode(what, share, "the first process", quiet, **how)
     else:
         told = {"out": out, "seed": seed, "max_unreadable": max_unreadable, **({"share": share} if share else {})}
         told |= {"engine": engine, "actors": actors, "shard_limit": shard_limit, "sweep": sweep}
@@ -289,13 +291,13 @@ def _plan(what: Mapping[str, Any], engine: str, as_json: bool, quiet: bool) -> N
     print(json.dumps([asdict(job) for job in jobs], indent=1) if as_json else plan_table(jobs))
 
 
-def _encode(what: Mapping[str, Any], share: Share, quiet: bool, **how: Any) -> None:
+def _encode(what: Mapping[str, Any], share: Share, scorer: str, quiet: bool, **how: Any) -> None:
     """Encode a share of a run, for another process to score."""
     with working(quiet) as progress:
         from ibench.api import Request, encode
 
         encoded = encode(Request(**what), share, progress=progress, **how)
-        progress.note(f"share {share.index}/{share.of}: {encoded} samples encoded; the command without --shards scores")
+        progress.note(f"share {share.index}/{share.of}: {encoded} samples encoded; {scorer} scores")
 
 
 def _evaluate(as_json: bool, quiet: bool, **options: Any) -> list[Record]:

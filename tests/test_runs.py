@@ -381,3 +381,15 @@ def test_a_decoder_that_crashes_costs_its_sample_where_nobody_says_how_many_work
         f"{tmp_path / 'crashing.py'}:make", [colours], store=tmp_path / "store", workers=None, max_unreadable=1
     )
     assert list(record.unreadable.values()) == ["decoding crashed its process"]
+
+
+def test_shards_are_given_out_in_one_way(
+    ibench: RunIbench, toy: Toy, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("run", "--ckpt", toy("random"), "--task", colours, "--shards", "0/2")
+    done = ibench(*command, "--actors", 2)
+    assert (done.returncode, "--actors and --shard-limit are for --engine ray" in done.stderr) == (2, True)
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    done = ibench(*command)
+    assert (done.returncode, "run it without --shards" in done.stderr) == (2, True)

@@ -54,9 +54,10 @@ class Place(Protocol):
 
 
 def place_of(root: str | Path) -> Place:
-    """The place at a path or a URL. Raises IbenchError for a URL that cannot be reached with what is installed."""
+    """The place at a path or a URL. Raises IbenchError for a file, and for a URL that cannot be reached with what is
+    installed."""
     if isinstance(root, Path) or "://" not in root:
-        return Folder(Path(root))
+        return _folder(Path(root))
     import fsspec
     from fsspec.implementations.local import LocalFileSystem
 
@@ -67,7 +68,13 @@ def place_of(root: str | Path) -> Place:
     except ValueError as error:
         known = did_you_mean(root.partition("://")[0], fsspec.available_protocols())
         raise IbenchError(f"store {root}: {error}; {known}") from error
-    return Folder(Path(path)) if isinstance(files, LocalFileSystem) else Remote(root, files, path.rstrip("/"))
+    return _folder(Path(path)) if isinstance(files, LocalFileSystem) else Remote(root, files, path.rstrip("/"))
+
+
+def _folder(root: Path) -> Folder:
+    if root.is_file():
+        raise IbenchError(f"store {root}: this is a file, and a store is a folder; name another: --store")
+    return Folder(root)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ def test_only_what_is_not_here_goes_through_fsspec(tmp_path: Path) -> None:
     assert str(place_of("memory://store/")) == "memory://store"
 
 
+def test_a_file_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", str(tmp_path / "file"), f"file://{tmp_path}/file"):
+        with pytest.raises(IbenchError, match="this is a file, and a store is a folder"):
+            place_of(root)
+
+
 def test_files_are_what_was_written_last(place: Place) -> None:
     assert place.read("a/one") is None
     assert place.names("a") == set()
