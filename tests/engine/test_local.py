@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,7 @@ def damaged() -> int:
 
 
 def crash() -> int:
+    faulthandler.disable()  # pytest's, in a forked worker
     os.kill(os.getpid(), signal.SIGSEGV)
     return 0
 
