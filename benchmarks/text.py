@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import open_clip
 import torch
 import transformers
-from tabulate import tabulate
+from _measure import machine, table
 from torch import Tensor
 
 from ibench.encoders.base import DTYPES, unit_rows
@@ -52,15 +52,15 @@ def main() -> None:
     given = arguments.parse_args()
     logging.disable(logging.WARNING)  # open_clip says that weights are random
     ids = token_ids(given.batches, given.batch_size)
-    headers = ["text tower", "dtype", "padded/s", "ibench/s", "ratio", "slowest..fastest", "difference"]
+    headers = ["text tower", "dtype", "padded/s", "ibench/s", "ratio", "range", "difference"]
     rows = [
         measured(pair, dtype, ids, given.padded, given.rounds)
         for dtype in ("fp32", "bf16")
         for tower in (vit_b_32, imagebind, clip, clap)
         for pair in tower(dtype)
     ]
-    print(f"{ids.shape[0]} batches of {ids.shape[1]}, {torch.get_num_threads()} threads, medians of {given.rounds}")
-    print(tabulate(rows, headers, disable_numparse=True))
+    print(machine())
+    print(table(headers, rows))
 
 
 def token_ids(batches: int, size: int) -> Tensor:

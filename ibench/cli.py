@@ -315,20 +315,22 @@ def _evaluate(as_json: bool, quiet: bool, **options: Any) -> list[Record]:
     return records
 
 
-def _share(shards: str) -> Share:
-    """``i/n`` as a share."""
+def _share(shards: str, given: str = "--shards") -> Share:
+    """``i/n`` as a share, from what it was ``given`` with."""
     from ibench.engine.plan import Share
 
     index, _, of = shards.partition("/")
     if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
-        raise IbenchError(f"--shards {shards}: i/n with i from 0 to n-1, such as 0/4")
+        raise IbenchError(f"{given} {shards}: i/n with i from 0 to n-1, such as 0/4")
     return Share(int(index), int(of))
 
 
 def _torchrun_share() -> Share | None:
     """Which of torchrun's processes this is, if it is one of several."""
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    return _share(f"{os.environ['RANK']}/{ranks}") if ranks > 1 and "LOCAL_RANK" in os.environ else None
+    rank, ranks = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    if "LOCAL_RANK" not in os.environ or ranks in ("", "1"):
+        return None
+    return _share(f"{rank}/{ranks}", "RANK/WORLD_SIZE")
 
 
 def _torchrun_device(asked: str) -> str:

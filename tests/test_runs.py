@@ -394,3 +394,13 @@ def test_shards_are_given_out_in_one_way(
         monkeypatch.setenv(name, value)
     done = ibench(*command)
     assert (done.returncode, "run it without --shards" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("rank", "ranks"), [("5", "2"), ("", "2"), ("0", "two")])
+def test_what_is_no_rank_of_torchrun_is_told(
+    ibench: RunIbench, toy: Toy, colours: Path, monkeypatch: pytest.MonkeyPatch, rank: str, ranks: str
+) -> None:
+    for name, value in (("WORLD_SIZE", ranks), ("RANK", rank), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    done = ibench("run", "--ckpt", toy("random"), "--task", colours)
+    assert (done.returncode, f"RANK/WORLD_SIZE {rank}/{ranks}: i/n" in done.stderr) == (2, True)
