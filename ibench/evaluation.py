@@ -165,11 +165,13 @@ def _sample_job(cell: Cell, modality: Modality, part: slice, card: Card, setting
 def _identity(
     card: Card, modality: Modality, views: Mapping[str, Any], settings: Settings, samples: str
 ) -> dict[str, Any]:
-    """All that can move a bit of an embedding: samples, weights, front end, views, dtype, device, libraries."""
+    """All that can move a bit of an embedding: samples, weights and the function that made an encoder of them, front
+    end, views, dtype, device, libraries."""
     return {
         "samples": samples,
         "checkpoint": card.checkpoint_sha256,
         "encoder": f"{card.family}/{card.name}",
+        **({"function": card.function} if card.function else {}),
         "modality": modality,
         "preprocessing": card.preprocessing.get(modality, ""),
         "views": dict(views),

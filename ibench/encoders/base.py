@@ -44,6 +44,7 @@ class Card(BaseModel):
     ``preprocessing`` describes each modality's front end in words precise enough to tell two apart.
     ``checkpoint_sha256`` is the content of the weights; ``None`` for a live module that was not hashed,
     whose embeddings are then never kept. ``files`` are what else the encoder was made of (weights a factory loads).
+    ``function`` is the one of a factory's that made it: two of one file make two encoders.
     ``by_id`` marks an encoder that makes no vectors from samples but has them by the samples' ids: nothing is decoded,
     and it is asked through ``vectors_by_id(modality, ids)``, float32 [n, dim], instead of `Encoder`'s two functions.
     """
@@ -58,6 +59,7 @@ class Card(BaseModel):
     preprocessing: dict[Modality, str] = Field(default_factory=dict)
     checkpoint_sha256: str | None = None
     files: tuple[Path, ...] = ()
+    function: str = ""
     licence: str = "unknown"
     by_id: bool = False
 

@@ -101,7 +101,8 @@ def _opened(source: Source) -> tuple[Card, Encoder]:
     digests = file_digests(files)
     # one file is its own digest, as users know it from sha256sum; several are hashed together, names apart
     sha256 = digests[0] if len(digests) == 1 else sha256_json(sorted(digests))
-    return card.model_copy(update={"checkpoint_sha256": sha256, "files": tuple(files)}), encoder
+    known = {"checkpoint_sha256": sha256, "files": tuple(files), "function": opening.function}
+    return card.model_copy(update=known), encoder
 
 
 def _recognised(source: Source) -> Opening:

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from ibench.encoders.base import Encoder
+from ibench.encoders.base import Card, Encoder
 from ibench.encoders.source import Family, Opening, Source
 from ibench.errors import IbenchError
 
@@ -51,11 +51,12 @@ def installed() -> dict[str, EntryPoint]:
 def _by_file(file: Path, function: str, source: Source) -> Opening:
     if not file.is_file():
         raise IbenchError(f"factory '{file}' not found")
-    return Opening(partial(load, file, function, source.device, source.dtype), partial(sources, file))
+    return Opening(partial(load, file, function, source.device, source.dtype), partial(sources, file), function)
 
 
 def _by_name(point: EntryPoint, source: Source) -> Opening:
-    return Opening(partial(_load_point, point, source.device, source.dtype), partial(_package_files, point))
+    opened = partial(_load_point, point, source.device, source.dtype)
+    return Opening(opened, partial(_package_files, point), point.value)
 
 
 def load(file: Path, function: str, device: str, dtype: str) -> Encoder:
@@ -86,8 +87,12 @@ def _load_point(point: EntryPoint, device: str, dtype: str) -> Encoder:
 
 def _made(make: Callable[..., Any], named: str, device: str, dtype: str) -> Encoder:
     encoder = make(device=device, dtype=dtype)
+    if isinstance(encoder, type):
+        raise IbenchError(f"{named} returned the class {encoder.__name__}, not an encoder made of it")
     if not all(hasattr(encoder, name) for name in ("card", "preprocess", "encode")):
         raise IbenchError(f"{named} returned {type(encoder).__name__}, which lacks card, preprocess or encode")
+    if not isinstance(encoder.card, Card):
+        raise IbenchError(f"{named}: its card is a {type(encoder.card).__name__}, not an ibench.Card")
     return encoder  # type: ignore[no-any-return]
 
 

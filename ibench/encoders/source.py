@@ -28,10 +28,12 @@ class Family:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a family opens what it recognised. ``files()`` are those that make the encoder what it is."""
+    """How a family opens what it recognised. ``files()`` are those that make the encoder what it is; ``function`` is
+    what of a factory's files makes it."""
 
     load: Callable[[], Encoder]
     files: Callable[[], Sequence[Path]]
+    function: str = ""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ class WithinMemory:
     largest: int
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Vectors of a batch, on any device. Raises IbenchError where memory does not hold a single view."""
+        """Vectors of a batch, on any device. Raises IbenchError where memory does not hold a single view, and
+        for what is not a vector for each view."""
         made: list[Tensor] = []
         while len(batch):
             part = batch[: self.largest]
@@ -77,7 +78,7 @@ class WithinMemory:
 
     def _tried(self, part: Tensor) -> Tensor | None:
         try:
-            return self.forward(part)
+            return _one_each(self.forward(part), len(part), self.title)
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
@@ -87,6 +88,16 @@ class WithinMemory:
                 ) from error
         _give_back()
         return None
+
+
+def _one_each(vectors: object, views: int, title: str) -> Tensor:
+    if isinstance(vectors, Tensor) and vectors.ndim == 2 and len(vectors) == views:
+        return vectors
+    found = f"a tensor {list(vectors.shape)}" if isinstance(vectors, Tensor) else type(vectors).__name__
+    raise IbenchError(
+        f"{title}: 'encode' gave {found} for {views} views, not a tensor [{views}, dim]; "
+        "`ibench encoders check` tries all that an encoder has to keep"
+    )
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
