@@ -172,7 +172,7 @@ def _refuse_absent(spec: TaskSpec, dataset: Dataset) -> None:
         if not dataset.items[modality]:
             raise IbenchError(
                 f"{spec.name}: this copy holds no sample to read (missing: {len(dataset.missing)}); "
-                f"`ibench data check {spec.name}` says which"
+                "`ibench data check` says which"
             )
 
 

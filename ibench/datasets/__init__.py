@@ -174,4 +174,6 @@ def _marked_fake(place: Path, data_root: Path) -> bool:
 
 
 def _where_to_get(spec: TaskSpec) -> str:
+    if "source" not in spec.dataset.model_fields_set:
+        return "Is 'path' in the task file right, and --data-root the folder that it is under?"
     return f"Get the data from {spec.dataset.source} (licence: {spec.dataset.licence})"

@@ -14,12 +14,19 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
 
     The subfolders are those of ``<path>/<split>`` where the task names a split. Labels are the subfolders in sorted
     order, unless the task lists its own. Raises IbenchError when there is no subfolder, or none with a file of that
-    modality.
+    modality, and for a task that names columns.
     """
+    if spec.cluster or spec.dataset.columns:
+        raise IbenchError(
+            f"{spec.name}: reader 'folder' has no columns for 'cluster' and 'columns'; list the files in a table and "
+            "read it with 'manifest'"
+        )
     suffixes = EXTENSIONS.get(spec.query)
     if suffixes is None:
         raise IbenchError(f"{spec.name}: reader 'folder' holds {', '.join(EXTENSIONS)}, not {spec.query}")
     place = root if spec.dataset.split is None else inside(root, spec.dataset.split, spec.name)
+    if not root.is_dir():
+        raise IbenchError(f"{spec.name}: {root} is a file; reader 'folder' reads a folder of class folders")
     if not place.is_dir():
         raise IbenchError(f"{spec.name}: {place} not found, the folder of split '{spec.dataset.split}'")
     folders = sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))

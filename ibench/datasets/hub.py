@@ -47,7 +47,8 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
     table = _open(source)
     modalities = spec.sample_modalities
     wanted = [columns.get(modality, str(modality)) for modality in modalities]
-    for column in [*wanted, *([] if spec.kind in MATCHING and not spec.pooled else [columns["label"]])]:
+    labelled = [] if spec.kind in MATCHING and not spec.pooled else [columns["label"]]
+    for column in [*wanted, *labelled, *named.values(), *([spec.cluster] if spec.cluster else [])]:
         if column not in table.column_names:
             raise IbenchError(f"{copy}: no column '{column}'; {did_you_mean(column, table.column_names)}")
     label_names = _numbered(spec, table, columns["label"])
@@ -62,7 +63,7 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
         if modality is Modality.TEXT:
             items[modality] = _captions(table, column, keys, clusters)
             continue
-        digests = _digests(table, column)
+        digests = _digests(source, table, column)
         items[modality] = [
             Item(
                 id=str(key),
@@ -86,11 +87,17 @@ def _open(source: _Source) -> Any:
     import datasets
 
     folder = Path(source.place)
+    local = "are 'path' and 'split' of the task file right?"
+    hub = "check the id, the split and the network, or give a local copy with --data-root"
+    way_out = local if source.revision is None else hub
     try:
         if (folder / "state.json").is_file():
             table = datasets.load_from_disk(source.place)
         elif (folder / "dataset_dict.json").is_file():
-            table = datasets.load_from_disk(source.place)[source.split]
+            tables = datasets.load_from_disk(source.place)
+            if source.split not in tables:
+                raise IbenchError(f"{folder}: no split '{source.split}'; {did_you_mean(source.split, tables)}")
+            table = tables[source.split]
         else:
             table = datasets.load_dataset(
                 source.place,
@@ -101,8 +108,7 @@ def _open(source: _Source) -> Any:
             )
     except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise IbenchError(
-            f"data set '{source.place}', split '{source.split}', cannot be opened ({_first_line(error)}); "
-            "check the id, the split and the network, or give a local copy with --data-root"
+            f"data set '{source.place}', split '{source.split}', cannot be opened ({_first_line(error)}); {way_out}"
         ) from error
     for name, feature in table.features.items():
         if isinstance(feature, datasets.Audio | datasets.Image):
@@ -112,27 +118,44 @@ def _open(source: _Source) -> Any:
 
 def _decode(source: _Source, modality: Modality, column: str, row: int) -> RawSample:
     cell = _open(source)[row : row + 1][column][0]
-    data = _bytes(cell)
+    try:
+        data = _bytes(cell, source)
+    except OSError as error:
+        raise UnreadableSample(f"row {row}: column '{column}': {error.strerror}") from error
     if not data:
-        raise UnreadableSample(f"row {row}: column '{column}' is empty")
+        raise UnreadableSample(f"row {row}: column '{column}' holds no file")
     return file_decoder(modality, data, None, None)()
 
 
-def _bytes(cell: Any) -> bytes:
-    """The encoded file in a cell: a {bytes, path} struct, or bytes themselves."""
+def _bytes(cell: Any, source: _Source) -> bytes:
+    """The encoded file in a cell: a {bytes, path} struct, or bytes themselves. Raises OSError for a path that cannot
+    be read, and IbenchError for one that leaves the data set."""
     if isinstance(cell, dict):
         data = cell.get("bytes")
-        return data if data is not None else Path(cell["path"]).read_bytes() if cell.get("path") else b""
+        return data if data is not None else _own_file(source, cell["path"]).read_bytes() if cell.get("path") else b""
     return cell if isinstance(cell, bytes) else b""
 
 
-def _digests(table: Any, column: str) -> list[str]:
+def _own_file(source: _Source, path: str) -> Path:
+    """A file that a cell names instead of holding it, as class folders are read: of the data set's own files."""
+    import datasets
+    import huggingface_hub
+
+    unpacked = [datasets.config.EXTRACTED_DATASETS_PATH, huggingface_hub.constants.HF_HUB_CACHE]
+    places = [*unpacked, *([source.place] if source.revision is None else [])]
+    file = Path(source.place, path)
+    if not any(file.resolve().is_relative_to(Path(place).resolve()) for place in places):
+        raise IbenchError(f"data set '{source.place}': it names the file {path!r}, which is not of the data set")
+    return file
+
+
+def _digests(source: _Source, table: Any, column: str) -> list[str]:
     """One digest per cell, of its bytes. Remembered under the digests of the table's own files."""
     files = [Path(file["filename"]) for file in table.cache_files]
 
     def compute() -> str:
         cells = (row[column] for row in table.select_columns([column]))
-        return json.dumps([hashlib.sha256(_bytes(cell)).hexdigest() for cell in cells])
+        return json.dumps([hashlib.sha256(_bytes(cell, source)).hexdigest() for cell in cells])
 
     if not files:
         return list(json.loads(compute()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ def read(spec: TaskSpec, table: Path) -> Dataset:
     with five captions may stand in five rows; in a labelled pool, whose modalities are of samples of their own, a row
     may lack all but one. Optional columns: ``id``, ``start`` and ``end`` in seconds, and the task's cluster key. Of a
     task with a split the rows are those that have it in column ``split``. Raises IbenchError for a table that is empty,
-    cannot be parsed, lacks a column, or names a file outside its folder. Files that do not exist are listed as missing.
+    cannot be parsed, lacks a column that the task names, says two things of one sample, or names a file outside its
+    folder. Files that do not exist are listed as missing.
     """
-    rows = _of_split(spec, table, read_rows(table))
+    every = read_rows(table)
+    rows = _of_split(spec, table, every)
     modalities = spec.sample_modalities
     if spec.pooled:
         _refuse_shared_column(spec, modalities)
@@ -40,12 +42,13 @@ def read(spec: TaskSpec, table: Path) -> Dataset:
         else:
             items[modality], absent = media_items(spec, table, rows, modality)
             missing += absent
+    _refuse_absent_columns(spec, table, every)
     return Dataset(items, missing=tuple(missing), copy="manifest")
 
 
 def read_rows(table: Path) -> list[dict[str, Any]]:
     """The rows of a table without their empty cells."""
-    rows = [{key: value for key, value in row.items() if not _is_empty(value)} for row in _parse(table)]
+    rows = [_filled(row, f"{table}:{number}") for number, row in enumerate(_parse(table), start=2)]
     if not rows:
         raise IbenchError(f"{table}: no rows; expected a header and one line per sample")
     return rows
@@ -64,13 +67,11 @@ def media_items(
         file = inside(table.parent, relative, where)
         start, end = (_seconds(row, columns[name], where) for name in ("start", "end"))
         key = _sample_key(row, columns, relative)
-        if key in items:
-            continue
         if not file.is_file():
             missing.append(relative)
             continue
         labelled = spec.kind not in MATCHING or spec.pooled or columns["label"] in row
-        items[key] = Item(
+        item = Item(
             id=key,
             decode=file_decoder(modality, file, start, end),
             content=file,
@@ -80,7 +81,26 @@ def media_items(
             cluster=_cluster(spec, row),
             fold=_fold(spec, row, where),
         )
+        _refuse_contradiction(items.setdefault(key, item), item, where)
     return list(items.values()), list(dict.fromkeys(missing))
+
+
+def _refuse_absent_columns(spec: TaskSpec, table: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises IbenchError for a column that the task names and no row has anything in: read as absent, a misspelt
+    ``cluster`` would narrow the intervals, and a misspelt ``group`` make everything match."""
+    known = dict.fromkeys(column for row in rows for column in row)
+    for column in filter(None, (*spec.dataset.columns.values(), spec.cluster)):
+        if column not in known:
+            raise IbenchError(f"{table}: nothing in column '{column}', which the task names; {_nearest(column, known)}")
+
+
+def _refuse_contradiction(first: Item, again: Item, where: str) -> None:
+    """Raises IbenchError where a row says of a sample what an earlier one does not."""
+    told = {"content": "file", "part": "time span", "labels": "label", "group": "group", "cluster": "cluster"}
+    for field, name in told.items():
+        if getattr(first, field) != getattr(again, field):
+            way_out = "; several labels of a sample stand in one row" if field == "labels" else ""
+            raise IbenchError(f"{where}: '{again.id}' has another {name} here than in an earlier row{way_out}")
 
 
 def _of_split(spec: TaskSpec, table: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -185,6 +205,20 @@ def _labels(spec: TaskSpec, row: Mapping[str, Any], column: str, where: str) -> 
     return tuple(_several(value, separator))
 
 
+def _filled(row: Any, where: str) -> dict[str, Any]:
+    """A row without its empty cells. Raises IbenchError for what is no row of named cells."""
+    if not isinstance(row, dict):
+        raise IbenchError(f"{where}: expected an object with a value for each column, found {type(row).__name__}")
+    if any(row.pop(None, ())):  # where csv puts what the header has no column for
+        raise IbenchError(f"{where}: more cells than the header has columns; put a cell that holds a comma in quotes")
+    return {key: value for key, value in row.items() if not _is_empty(value)}
+
+
+def _nearest(column: str, known: Iterable[str]) -> str:
+    """In quotes, so that a space in the header is seen."""
+    return did_you_mean(repr(column), map(repr, known))
+
+
 def _is_empty(value: Any) -> bool:
     return value is None or value == "" if not isinstance(value, float) else math.isnan(value)
 
@@ -192,14 +226,12 @@ def _is_empty(value: Any) -> bool:
 def _several(value: Any, separator: str | None) -> list[str]:
     if isinstance(value, list | tuple):
         return [str(part) for part in value]
-    if hasattr(value, "tolist"):  # parquet lists arrive as arrays
-        return _several(value.tolist(), separator)
     return [part.strip() for part in str(value).split(separator)] if separator else [str(value)]
 
 
 def _cell(row: Mapping[str, Any], column: str, where: str) -> Any:
     if column not in row:
-        raise IbenchError(f"{where}: nothing in column '{column}'; {did_you_mean(column, row)}")
+        raise IbenchError(f"{where}: nothing in column '{column}'; {_nearest(column, row)}")
     return row[column]
 
 
@@ -222,9 +254,9 @@ def _parse(table: Path) -> Iterator[dict[str, Any]]:
             with table.open(encoding="utf-8") as file:
                 yield from (json.loads(line) for line in file if line.strip())
         elif suffix == ".parquet":
-            import pandas
+            import pyarrow.parquet
 
-            yield from pandas.read_parquet(table).to_dict("records")  # type: ignore[misc]
+            yield from pyarrow.parquet.read_table(table).to_pylist()
         else:
             raise IbenchError(f"{table}: a manifest is .csv, .tsv, .jsonl or .parquet")
     except (OSError, ValueError, csv.Error) as error:
