@@ -63,7 +63,9 @@ def load_prompt_sets(name: str) -> tuple[PromptSet, ...]:
 
 def load_prompts(name: str, beside: Path = Path()) -> PromptSet:
     """A prompt set by its name in tasks/prompts/, or by the path of a YAML file, relative to ``beside``."""
-    path = beside / name if name.endswith((".yaml", ".yml")) else bundled("tasks") / "prompts" / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        return read_yaml(beside / name, PromptSet)
+    path = bundled("tasks") / "prompts" / f"{name}.yaml"
     if not path.is_file():
         raise IbenchError(f"no prompt set '{name}'; {did_you_mean(name, prompt_names())}")
     return read_yaml(path, PromptSet)

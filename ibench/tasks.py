@@ -110,6 +110,10 @@ class HubCopy(_Strict):
     columns: dict[str, str] = Field(default_factory=dict)
 
 
+_COLUMNS = frozenset({*Modality, "label", "id", "start", "end", "split", "fold", "group"})
+"""What `DatasetSpec.columns` may name a column for."""
+
+
 class DatasetSpec(_Strict):
     """Where the samples are and how they are laid out.
 
@@ -133,6 +137,13 @@ class DatasetSpec(_Strict):
     licence: str = "unspecified"
     source: str = "local files"
     hub: HubCopy | None = None
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        for unknown in columns.keys() - _COLUMNS:
+            raise ValueError(f"no column is for '{unknown}'; {did_you_mean(unknown, _COLUMNS)}")
+        return columns
 
     @field_validator("path", "proposals")
     @classmethod
@@ -243,7 +254,7 @@ class TaskSpec(_Strict):
     names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
     protocols: dict[str, Protocol] = Field(min_length=1)
     metrics: tuple[str, ...] = ()
-    chance: float | None = None
+    chance: float | None = Field(default=None, ge=0, le=1)
     cluster: str | None = None
     _folder: Path = PrivateAttr(default=Path())
 
@@ -255,6 +266,8 @@ class TaskSpec(_Strict):
     @field_validator("labels", mode="before")
     @classmethod
     def _as_mapping(cls, labels: Any) -> Any:
+        if isinstance(labels, list | dict) and any(isinstance(label, bool) for label in labels):
+            raise ValueError("YAML reads yes, no, on and off as true and false: put such labels in quotes")
         if isinstance(labels, list):
             repeated = [label for label, times in Counter(map(str, labels)).items() if times > 1]
             if repeated:
@@ -262,6 +275,14 @@ class TaskSpec(_Strict):
             labels = {str(label): str(label) for label in labels}
         if isinstance(labels, dict):
             return {str(label): [names] if isinstance(names, str) else names for label, names in labels.items()}
+        return labels
+
+    @field_validator("labels")
+    @classmethod
+    def _named(cls, labels: dict[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]] | None:
+        for label, names in (labels or {}).items():
+            if not names:
+                raise ValueError(f"'{label}' has no name; leave the mapping out, or give it one")
         return labels
 
     @model_validator(mode="after")

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from ibench.errors import IbenchError, did_you_mean
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, and as safe
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, and as safe
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]  # which of the two it is, is known when it runs
+    """Refuses a key that a mapping has twice, of which YAML's own loader takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+
+
+_EXPECTED = {"tuple_type": "expected a list", "dict_type": "expected a mapping of keys to values"}
+"""What pydantic tells in Python's terms."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -49,7 +66,7 @@ def _explain(path: Path, text: str, error: ValidationError, model: type[BaseMode
             message += f"; {did_you_mean(location[0], model.model_fields)}"
     else:
         given = "" if isinstance(first["input"], dict) else f" (found {first['input']!r:.60})"
-        message = f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
+        message = f"{key}: {_EXPECTED.get(first['type'], first['msg'].removeprefix('Value error, '))}{given}"
     more = f"; and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return f"{path}:{line}: {message}{more}"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import soundfile
 import torch
 from conftest import RunIbench, write_task
 from safetensors.torch import save_file
+from toy_encoder import make_oracle
 
 from ibench.api import evaluate
 from ibench.errors import IbenchError
@@ -54,6 +57,16 @@ def test_neither_task_nor_suite(ibench: RunIbench, toy: Toy) -> None:
         (("path: colours", "path: ../colours"), 6, "inside the data root"),
         (("path: colours", "path: /etc"), 6, "inside the data root"),
         (("target: text", "target: [text"), 6, "not valid YAML"),
+        (("version: 1", "version: 1\nversion: 2"), 3, "key 'version' twice"),
+        (("version: 1", "version: 1\nchance: 33"), 3, "less than or equal to 1"),
+        (("version: 1", "version: 1\nmetrics: top1"), 3, "metrics: expected a list"),
+        (("version: 1", "version: 1\nlabels: [yes, no]"), 3, "in quotes"),
+        (("version: 1", "version: 1\nlabels: {red: []}"), 3, "'red' has no name"),
+        (
+            ("path: colours", "path: colours, columns: {lable: sort}"),
+            6,
+            "no column is for 'lable'; did you mean label?",
+        ),
     ],
 )
 def test_a_task_file_that_does_not_fit(
@@ -72,6 +85,7 @@ def test_unknown_reader_prompts_protocol_and_format(ibench: RunIbench, toy: Toy,
     refused(ibench("run", "--task", other, "--ckpt", toy("oracle")), "no reader 'foldr'", "folder")
     run = ("run", "--task", colours, "--ckpt", toy("oracle"))
     refused(ibench(*run, "--prompts", "clip8"), "no prompt set 'clip8'", "clip80")
+    refused(ibench(*run, "--prompts", "mine.yaml"), "mine.yaml", "No such file")
     refused(ibench(*run, "--protocol", "paper"), "no protocol 'paper'", "ibench")
     refused(ibench(*run, "--device", "gpu"), "no device 'gpu'")
     refused(ibench(*run, "--dtype", "fp8"), "no dtype 'fp8'")
@@ -146,11 +160,61 @@ def test_an_empty_folder(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
         ("path,label\n../../etc/passwd,low\n", "leaves the data root"),
         ("path,label\n/etc/passwd,low\n", "leaves the data root"),
         ("path,label,start\nlow.wav,low,soon\n", "needs seconds"),
+        ("path, label\nlow.wav,low\n", "did you mean ' label'?"),
+        ("path,label\nlow.wav,low\n", "nothing in column 'recording', which the task names"),
+        ("path,label\nlow.wav,low,high\n", "tones.csv:2: more cells than the header has columns"),
+        ("path,label,recording\nlow.wav,low,a\nlow.wav,high,a\n", "tones.csv:3: 'low.wav' has another label"),
+        ("path,label,id,recording\nlow.wav,low,1,a\nhigh.wav,low,1,a\n", "tones.csv:3: '1' has another file"),
     ],
 )
 def test_a_manifest_that_does_not_fit(ibench: RunIbench, toy: Toy, tones: Path, table: str, told: str) -> None:
     (tones.parent / "tones" / "tones.csv").write_text(table)
     refused(ibench("run", "--task", tones, "--ckpt", toy("oracle")), "tones.csv", told)
+
+
+def test_a_folder_has_no_columns_and_is_no_file(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    run, text = ("run", "--task", colours, "--ckpt", toy("oracle")), colours.read_text()
+    colours.write_text(text + "cluster: writer\n")
+    refused(ibench(*run), "reader 'folder' has no columns", "manifest")
+    colours.write_text(text.replace("path: colours", "path: colours.yaml"))
+    refused(ibench(*run), "colours.yaml is a file")
+    colours.write_text(text.replace("path: colours", "path: colors"))
+    refused(ibench(*run), "colors not found. Is 'path' in the task file right")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("None", "NoneType"), ("vectors.numpy()", "ndarray"), ("vectors[1:]", r"a tensor \["), ("vectors[0]", "a tensor")],
+)
+def test_an_encoder_that_gives_no_vector_for_each_view(tmp_path: Path, colours: Path, given: str, told: str) -> None:
+    spoilt = make_oracle("cpu", "fp32")
+    encode = spoilt.encode
+    spoilt.encode = lambda modality, batch: eval(given, {"vectors": encode(modality, batch)})
+    with pytest.raises(IbenchError, match=f"'encode' gave {told}.*ibench encoders check"):
+        evaluate(spoilt, [str(colours)])
+
+
+def test_two_functions_of_a_factory_make_two_encoders(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parent / "support" / "toy_encoder.py", tmp_path / "two_encoders.py")
+    with (tmp_path / "two_encoders.py").open("a") as file:
+        file.write("\n\ndef make_twin(device, dtype):\n    twin = make_oracle(device, dtype)\n")
+        file.write("    twin.spoil = 'constant'\n    return twin\n")
+    run = ("run", "--task", colours, "--json", "--ckpt")
+    scores = [
+        json.loads(ibench(*run, f"two_encoders.py:{name}").stdout)[0]["metrics"]["top1"]["value"]
+        for name in ("make_oracle", "make_twin", "make_oracle")
+    ]
+    assert scores == [1.0, pytest.approx(1 / 3), 1.0]
+
+
+def test_a_factory_that_returns_no_encoder(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "wrong_factory.py").write_text(
+        "class Tower:\n    card = {}\n    preprocess = encode = None\n\n\n"
+        "def a_class(device, dtype):\n    return Tower\n\n\ndef no_card(device, dtype):\n    return Tower()\n"
+    )
+    run = ("run", "--task", colours, "--ckpt")
+    refused(ibench(*run, "wrong_factory.py:a_class"), "returned the class Tower")
+    refused(ibench(*run, "wrong_factory.py:no_card"), "its card is a dict, not an ibench.Card")
 
 
 def test_a_checkpoint_that_is_not_there(ibench: RunIbench, colours: Path) -> None:

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 from conftest import COLOURS, TONES_HZ, tone
-from datasets import ClassLabel, Dataset, Features, Image
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as Pillow
 from toy_encoder import make_oracle
 
@@ -124,8 +125,6 @@ def test_a_hub_data_set_is_read_from_each_layout(tmp_path: Path, hub_rows: Datas
     if layout == "save_to_disk":
         hub_rows.save_to_disk(copy)
     elif layout == "save_to_disk_splits":
-        from datasets import DatasetDict
-
         DatasetDict({"test": hub_rows}).save_to_disk(copy)
     else:
         (copy / "data").mkdir(parents=True)
@@ -138,7 +137,6 @@ def test_a_hub_data_set_is_read_from_each_layout(tmp_path: Path, hub_rows: Datas
 
 
 def test_few_shot_tasks_train_on_another_split_of_a_hub_data_set_or_on_folds(tmp_path: Path, hub_rows: Dataset) -> None:
-    from datasets import DatasetDict
 
     tested = hub_rows.select(range(0, 9, 3))
     training = hub_rows.select([row for row in range(9) if row % 3])
@@ -187,11 +185,42 @@ def test_a_hub_copy_without_the_column_says_which_there_are(tmp_path: Path, hub_
         open_dataset(spec_of("hub", dataset={"reader": "hub", "path": "broken"}), tmp_path)
 
 
+def test_a_hub_copy_without_what_the_task_names(tmp_path: Path, hub_rows: Dataset) -> None:
+    hub_rows.save_to_disk(tmp_path / "copy")
+    with pytest.raises(IbenchError, match="no column 'writer'"):  # its intervals would be as if there were none
+        open_dataset(spec_of("hub", cluster="writer"), tmp_path)
+    DatasetDict({"train": hub_rows}).save_to_disk(tmp_path / "splits")
+    with pytest.raises(IbenchError, match="no split 'test'; known: train"):
+        open_dataset(spec_of("hub", dataset={"reader": "hub", "path": "splits"}), tmp_path)
+
+
+def test_a_hub_copy_reads_no_file_but_its_own(tmp_path: Path) -> None:
+    Pillow.new("RGB", (4, 4)).save(tmp_path / "private.png")
+    named = [{"bytes": None, "path": str(tmp_path / "private.png")}]
+    (tmp_path / "copy").mkdir()
+    pandas.DataFrame({"image": named, "label": ["red"]}).to_parquet(tmp_path / "copy" / "test.parquet")
+    with pytest.raises(IbenchError, match=r"private\.png', which is not of the data set"):
+        open_dataset(spec_of("hub"), tmp_path)
+
+
+def test_a_manifest_of_parquet_keeps_lists_and_whole_numbers(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Pillow.new("RGB", (4, 4)).save(tmp_path / name)
+    rows = {"path": ["a.png", "b.png"], "label": [["red", "blue"], ["red"]]}
+    pandas.DataFrame(rows).to_parquet(tmp_path / "table.parquet")
+    spec = spec_of("manifest", kind="multilabel", dataset={"reader": "manifest", "path": "table.parquet"})
+    assert [item.labels for item in open_dataset(spec, tmp_path).items[Modality.IMAGE]] == [("red", "blue"), ("red",)]
+
+
+def test_a_line_of_a_manifest_that_is_no_object(tmp_path: Path) -> None:
+    (tmp_path / "table.jsonl").write_text('["a.png", "red"]\n')
+    with pytest.raises(IbenchError, match="expected an object with a value for each column, found list"):
+        open_dataset(spec_of("manifest", dataset={"reader": "manifest", "path": "table.jsonl"}), tmp_path)
+
+
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
 def test_a_manifest_of_captions_is_a_retrieval_task(tmp_path: Path, form: str) -> None:
     """Several captions of one picture are several queries, each with that picture as its match."""
-    import pandas
-
     rows = []
     for name, colour in COLOURS.items():
         (tmp_path / "copy").mkdir(exist_ok=True)
