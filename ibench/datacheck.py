@@ -81,10 +81,10 @@ def _unreadable(dataset: Dataset, workers: int, progress: Progress) -> dict[Moda
 
 def _whole(sample: RawSample) -> Tensor:
     """Nothing of the sample: that it could be decoded is enough."""
-    return torch.empty(0)
+    return torch.empty(1, 0)
 
 
 def _middle_frame(video: Video) -> Tensor:
     """A video decodes only what it is asked for."""
     video.frames([video.frame_times[len(video.frame_times) // 2]])
-    return torch.empty(0)
+    return torch.empty(1, 0)

@@ -18,6 +18,7 @@ from toy_encoder import make_oracle
 
 from ibench.api import evaluate
 from ibench.errors import IbenchError
+from ibench.modalities import Modality
 
 Toy = Callable[[str], str]
 
@@ -191,6 +192,21 @@ def test_an_encoder_that_gives_no_vector_for_each_view(tmp_path: Path, colours: 
     encode = spoilt.encode
     spoilt.encode = lambda modality, batch: eval(given, {"vectors": encode(modality, batch)})
     with pytest.raises(IbenchError, match=f"'encode' gave {told}.*ibench encoders check"):
+        evaluate(spoilt, [str(colours)])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (lambda: None, "NoneType"),
+        (lambda: torch.ones(6), r"shape \(6,\)"),
+        (lambda: torch.ones(0, 6), r"shape \(0, 6\)"),
+    ],
+)
+def test_a_front_end_that_gives_no_views(colours: Path, given: Callable[[], object], told: str) -> None:
+    spoilt = make_oracle("cpu", "fp32")
+    spoilt.functions = {**spoilt.functions, Modality.IMAGE: lambda image: given()}
+    with pytest.raises(IbenchError, match=f"sample blue/blue 0.png: 'preprocess' gave {told}"):
         evaluate(spoilt, [str(colours)])
 
 

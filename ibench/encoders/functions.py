@@ -29,7 +29,10 @@ class FunctionEncoder:
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:
         with _evaluating(self.module):
-            return unit_rows(self.towers[modality][1](to_device(batch, self.device)))
+            vectors = self.towers[modality][1](to_device(batch, self.device))
+        if not isinstance(vectors, Tensor):
+            raise IbenchError(f"{self.card.name}: its {modality} function gave {type(vectors).__name__}, not a tensor")
+        return unit_rows(vectors)
 
 
 def from_functions(

@@ -91,7 +91,7 @@ class Device:
 def test_what_memory_held_is_remembered() -> None:
     device = Device(3)
     forward = WithinMemory(device, "a job", 16)
-    batch = torch.arange(16.0)
+    batch = torch.arange(16.0)[:, None]
     assert torch.equal(forward(batch), batch * 2)
     assert torch.equal(forward(batch), batch * 2)
     assert forward.largest == 2
