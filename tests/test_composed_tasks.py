@@ -213,7 +213,7 @@ def test_modalities_of_a_pool_have_columns_of_their_own(pool: Path) -> None:
     dataset = {"reader": "manifest", "path": "pool.csv"}
     with pytest.raises(IbenchError, match=r"name them, such as 'columns: \{image: image, audio: audio\}'"):
         run(spec_of(dataset=dataset), pool)
-    with pytest.raises(IbenchError, match=r"pool\.csv:2: nothing in column 'pictures'; did you mean picture"):
+    with pytest.raises(IbenchError, match=r"pool\.csv:2: nothing in column 'pictures'; did you mean 'picture'"):
         run(spec_of(dataset={**dataset, "columns": {"image": "pictures", "audio": "sound"}}), pool)
 
 
