@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from toy_encoder import make_oracle
 
 from ibench.api import evaluate
+from ibench.encoders.functions import from_functions
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
 
@@ -208,6 +209,12 @@ def test_a_front_end_that_gives_no_views(colours: Path, given: Callable[[], obje
     spoilt.functions = {**spoilt.functions, Modality.IMAGE: lambda image: given()}
     with pytest.raises(IbenchError, match=f"sample blue/blue 0.png: 'preprocess' gave {told}"):
         evaluate(spoilt, [str(colours)])
+
+
+def test_a_live_function_that_gives_no_tensor(colours: Path) -> None:
+    towers = {"image": (lambda image: torch.ones(6), lambda batch: (batch,)), "text": (lambda text: torch.ones(6), id)}
+    with pytest.raises(IbenchError, match="live: its text function gave int, not a tensor"):
+        evaluate(from_functions("live", towers, trained_pairs=()), [str(colours)])
 
 
 def test_two_functions_of_a_factory_make_two_encoders(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
