@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("ibench-eval")
     if name not in _HOMES:
         raise AttributeError(f"module 'ibench' has no attribute '{name}'")
     return getattr(import_module(f"ibench.{_HOMES[name]}"), name)

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -41,7 +42,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # rich takes longer to import than all else that --help needs
     pretty_exceptions_enable=False,
-    help="Zero-shot evaluation of joint-embedding encoders over seven modalities.",
 )
 app.add_typer(cli_registry.tasks_app, name="tasks")
 app.add_typer(cli_registry.encoders_app, name="encoders")
@@ -50,6 +50,21 @@ app.add_typer(cli_registry.store_app, name="store")
 baseline_app = typer.Typer(help="What later runs are held to: accept a run as the baseline.", rich_markup_mode=None)
 app.add_typer(baseline_app, name="baseline")
 baseline_app.command("accept")(cli_compare.accept)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"ibench {version('ibench-eval')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Zero-shot evaluation of joint-embedding encoders over seven modalities."""
 
 
 @app.command()
