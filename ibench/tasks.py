@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr, RootModel, field_validator, model_validator
 
 from ibench.errors import IbenchError, did_you_mean
 from ibench.hashing import sha256_json
@@ -201,6 +201,8 @@ class Search(_Strict):
         return tuple(found)
 
 
+_GREATEST_WEIGHT = 1e6  # far within float32, in which the sums are made
+
 MAX_WINDOWS = 2000
 """Windows of one frame, each of which is embedded."""
 
@@ -254,7 +256,7 @@ class TaskSpec(_Strict):
     names_from_open_clip: str | None = Field(default=None, pattern="^[A-Z0-9_]+_CLASSNAMES$")
     protocols: dict[str, Protocol] = Field(min_length=1)
     metrics: tuple[str, ...] = ()
-    chance: float | None = Field(default=None, ge=0, le=1)
+    chance: FiniteFloat | None = Field(default=None, ge=0)
     cluster: str | None = None
     _folder: Path = PrivateAttr(default=Path())
 
@@ -292,6 +294,8 @@ class TaskSpec(_Strict):
         for metric in self.metrics:
             if metric not in self.computed:
                 raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, self.computed)}")
+        if self.chance is not None and self.chance > 1 and not lower_is_better(self.headline):
+            raise ValueError(f"'chance' is a share of 1, not {self.chance:g}; {self.headline} is told in percent")
         if self.kind is Kind.RETRIEVAL:
             if self.query is self.target:
                 raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
@@ -363,8 +367,14 @@ class TaskSpec(_Strict):
     def _refuse_weights(self) -> None:
         """Raises ValueError for weights whose sum is no query, or another than the one that is asked for."""
         first, second = next(side for side in self.sides if len(side) > 1).values()
+        weights = f"the weights of 'fuse' ({first:g} and {second:g})"
         if not (math.isfinite(first) and math.isfinite(second) and first + second > 0):
-            raise ValueError(f"the weights of 'fuse' ({first:g} and {second:g}) must be numbers whose sum is above 0")
+            raise ValueError(f"{weights} must be numbers whose sum is above 0")
+        if first + second < 1 / _GREATEST_WEIGHT or max(abs(first), abs(second)) > _GREATEST_WEIGHT:
+            raise ValueError(
+                f"{weights} must be at most {_GREATEST_WEIGHT:g} and their sum at least {1 / _GREATEST_WEIGHT:g}; "
+                "only their ratio counts"
+            )
         if self.relevant is Relevant.FIRST_NOT_SECOND:
             if not second < 0:
                 raise ValueError(

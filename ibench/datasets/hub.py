@@ -48,7 +48,9 @@ def _items(spec: TaskSpec, source: _Source, named: Mapping[str, str], copy: str)
     modalities = spec.sample_modalities
     wanted = [columns.get(modality, str(modality)) for modality in modalities]
     labelled = [] if spec.kind in MATCHING and not spec.pooled else [columns["label"]]
-    for column in [*wanted, *labelled, *named.values(), *([spec.cluster] if spec.cluster else [])]:
+    # the copy that a published layout has on the hub may lack its clusters
+    clustered = [spec.cluster] if spec.cluster and spec.dataset.reader == "hub" else []
+    for column in [*wanted, *labelled, *named.values(), *clustered]:
         if column not in table.column_names:
             raise IbenchError(f"{copy}: no column '{column}'; {did_you_mean(column, table.column_names)}")
     label_names = _numbered(spec, table, columns["label"])

@@ -226,7 +226,7 @@ def _is_empty(value: Any) -> bool:
 def _several(value: Any, separator: str | None) -> list[str]:
     if isinstance(value, list | tuple):
         return [str(part) for part in value]
-    return [part.strip() for part in str(value).split(separator)] if separator else [str(value)]
+    return [part.strip() for part in str(value).split(separator) if part.strip()] if separator else [str(value)]
 
 
 def _cell(row: Mapping[str, Any], column: str, where: str) -> Any:

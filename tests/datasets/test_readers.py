@@ -180,6 +180,9 @@ def test_a_hub_copy_without_the_column_says_which_there_are(tmp_path: Path, hub_
     hub_rows.rename_column("image", "img").save_to_disk(tmp_path / "copy")
     with pytest.raises(IbenchError, match="no column 'image'; did you mean img"):
         open_dataset(spec_of("hub"), tmp_path)
+    renamed = {"reader": "hub", "path": "copy", "columns": {"image": "img"}}
+    with pytest.raises(IbenchError, match="no column 'writer'; known: img, label"):
+        open_dataset(spec_of("hub", dataset=renamed, cluster="writer"), tmp_path)
     (tmp_path / "broken").mkdir()
     with pytest.raises(IbenchError, match="cannot be opened"):
         open_dataset(spec_of("hub", dataset={"reader": "hub", "path": "broken"}), tmp_path)
@@ -259,6 +262,24 @@ def test_a_multilabel_manifest(tmp_path: Path) -> None:
     assert record.headline == "mAP"
     assert record.score.value > 0.8  # it hears one tone of two
     assert record.chance == pytest.approx((3 + 2 + 2) / 15)
+
+
+def test_labels_of_a_manifest_may_end_in_a_comma(tmp_path: Path) -> None:
+    """What stands between two separators, or after the last, is no label."""
+    (tmp_path / "1.wav").touch()
+    (tmp_path / "sounds.csv").write_text('path,label\n1.wav,"low, ,high,"\n')
+    dataset = {"reader": "manifest", "path": "sounds.csv"}
+    found = open_dataset(spec_of("manifest", query="audio", kind="multilabel", dataset=dataset), tmp_path)
+    assert [item.labels for item in found.items[Modality.AUDIO]] == [("low", "high")]
+
+
+def test_a_cluster_that_no_row_names_is_refused(tmp_path: Path) -> None:
+    """Else the intervals would be those of independent samples, and nobody told."""
+    (tmp_path / "1.wav").touch()
+    (tmp_path / "sounds.csv").write_text("path,label,recording\n1.wav,low,a\n")
+    dataset = {"reader": "manifest", "path": "sounds.csv"}
+    with pytest.raises(IbenchError, match=r"nothing in column 'recordings' \(cluster\); did you mean recording"):
+        open_dataset(spec_of("manifest", query="audio", dataset=dataset, cluster="recordings"), tmp_path)
 
 
 def test_a_folder_takes_any_depth_case_and_hidden_files(tmp_path: Path) -> None:
