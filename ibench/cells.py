@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ibench.datasets import Dataset, Frame, Item, frames_of, labels_of
+from ibench.datasets.base import tested_folds
 from ibench.engine.store import Embeddings
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
@@ -64,9 +66,13 @@ class Cell:
         return found
 
     def without_text(self) -> Cell:
-        """The same without its prompts, for an encoder that has no text, where text is only a comparison."""
+        """The same without its prompts, for an encoder that has no text, where text is only a comparison.
+
+        Raises IbenchError where the comparison is the headline.
+        """
         if self.spec.kind is not Kind.LOCALISATION:
             return self
+        _refuse_headline_of_text(self.spec)
         return replace(self, prompts=None, classes=(), names_of=(), texts=())
 
 
@@ -78,8 +84,8 @@ def bind(
     limit: int | None,
     drawn: bool = False,
 ) -> Cell:
-    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list, and for
-    a labelled pool that gives no composed query."""
+    """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list, for
+    a labelled pool that gives no composed query, and for a class with fewer samples to train on than shots."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
     limited = limit if limit is not None and dataset.exceeds(limit) else None
@@ -97,11 +103,14 @@ def bind(
         windows = [window for frame in frames for window in frame.windows]
         dataset = replace(dataset, items={**dataset.items, spec.target: windows}, _digests={})
     if spec.kind in MATCHING or not (prompts or chosen.prompts):
+        _refuse_headline_of_text(spec)
         queries = _composed(spec, dataset, limited) if spec.pooled else ()
         return Cell(spec, dataset, name, chosen, None, (), (), (), limited, drawn, queries=queries, frames=frames)
     labels = _renamed(spec, name, chosen, labels_of(spec, dataset))
     if not labels:
         raise IbenchError(f"{spec.name}: its samples have no classes that prompts could name; leave 'prompts' out")
+    if spec.kind is Kind.FEWSHOT:
+        refuse_too_few(spec, tuple(labels), dataset.items[spec.query], limited)
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = _prompt_set(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
@@ -120,8 +129,31 @@ def bind(
     )
 
 
+def _refuse_headline_of_text(spec: TaskSpec) -> None:
+    """Raises IbenchError for a localisation that is told by what only text can give, and has none."""
+    if spec.headline.startswith("text_"):
+        raise IbenchError(f"{spec.name}: without class names or text there is no {spec.headline}; set other 'metrics'")
+
+
 def _prompt_set(prompts: str | PromptSet) -> PromptSet:
     return load_prompts(prompts) if isinstance(prompts, str) else prompts
+
+
+def refuse_too_few(spec: TaskSpec, classes: Sequence[str], items: Sequence[Item], limited: int | None) -> None:
+    """Raises IbenchError where the shots cannot be drawn from these samples, or there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise IbenchError(f"{spec.name}: a classifier needs two classes to tell apart, there is one")
+    most = max(spec.shots)
+    for fold in tested_folds(items):
+        counts = Counter(item.labels[0] for item in items if item.fold != fold)
+        scarce = min(classes, key=lambda label: counts[label])
+        if counts[scarce] < most:
+            told = f" beside fold {fold}" if fold else ""
+            told += " in a run with --limit" if limited is not None else ""
+            raise IbenchError(
+                f"{spec.name}: class '{scarce}' has {counts[scarce]} samples to train on{told}, of which {most} shots "
+                "cannot be drawn; set fewer 'shots', or leave the class out"
+            )
 
 
 def _composed(spec: TaskSpec, dataset: Dataset, limited: int | None) -> tuple[Query, ...]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from toy_encoder import COLOURS, make_oracle
 
 import ibench
+from ibench.api import Request, plan
 from ibench.datasets import open_dataset
 from ibench.datasets.base import TRAINING
 from ibench.errors import IbenchError
@@ -189,6 +190,34 @@ def test_a_class_with_fewer_samples_than_shots_is_named(colours_apart: Path) -> 
     assert run(spec_of(shots=[3]), colours_apart).headline == "top1@3"
     with pytest.raises(IbenchError, match=r"few-colours: class 'green' has 3 samples to train on, .*4 shots"):
         run(spec_of(shots=[1, 4]), colours_apart)
+
+
+def test_too_few_samples_are_told_before_any_is_embedded(colours_apart: Path) -> None:
+    with pytest.raises(IbenchError, match=r"class 'blue' has 4 samples to train on, of which 5 shots"):
+        plan(Request(make_oracle("cpu", "fp32"), [spec_of(shots=[5])], data_root=colours_apart))
+
+
+def test_where_no_training_sample_can_be_read_that_is_said(colours_apart: Path) -> None:
+    """Nothing of theirs was encoded, so that the size of a vector is known from those that are tested alone."""
+    for number, file in enumerate((colours_apart / "colours" / "train").rglob("*.png")):
+        file.write_bytes(f"no picture {number}".encode())
+    with pytest.raises(IbenchError, match="12 of the samples cannot be read"):
+        run(spec_of(), colours_apart)
+    with pytest.raises(IbenchError, match="class 'blue' has 0 samples to train on"):
+        run(spec_of(), colours_apart, max_unreadable=12)
+
+
+def test_no_fold_is_called_as_what_is_only_trained_on(colours_apart: Path) -> None:
+    """It would never be tested."""
+    files = sorted((colours_apart / "colours").rglob("*.png"))
+    rows = [
+        f"{file.relative_to(colours_apart)},{file.parent.name},{('training', 'test')[i % 2]}"
+        for i, file in enumerate(files)
+    ]
+    (colours_apart / "all.csv").write_text("\n".join(["path,label,half", *rows]))
+    spec = spec_of(dataset={"reader": "manifest", "path": "all.csv", "columns": {"fold": "half"}})
+    with pytest.raises(IbenchError, match="a fold is called 'training'"):
+        run(spec, colours_apart)
 
 
 def test_a_sample_on_both_sides_is_refused_whatever_its_name(colours_apart: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from toy_encoder import COLOURS, TONES_HZ, ToyEncoder, hear, make_oracle, see_text
 
 import ibench
+from ibench.api import Request, plan
 from ibench.baseline import runs
 from ibench.encoders.base import Encoder
 from ibench.errors import IbenchError
@@ -330,6 +331,16 @@ def test_data_without_boxes_is_refused(patches: Path) -> None:
     )
     with pytest.raises(IbenchError, match="reader 'manifest' says of no audio where its source is"):
         run(bound_by_colour(), patches, spec)
+
+
+def test_a_headline_of_text_without_text_is_refused_before_anything_is_embedded(patches: Path) -> None:
+    spec = spec_of(metrics=["text_pointing"])
+    with pytest.raises(IbenchError, match="without class names or text there is no text_pointing"):
+        plan(Request(bound_by_colour(with_text=False), [spec], data_root=patches))
+    unnamed = spec_of(metrics=["text_pointing"], protocols={"ibench": {"search": {"scales": [2]}}})
+    with pytest.raises(IbenchError, match="without class names or text there is no text_pointing"):
+        plan(Request(bound_by_colour(), [unnamed], data_root=patches))
+    assert run(bound_by_colour(), patches, spec).score.value == 1
 
 
 def test_an_encoder_without_sound_is_told(patches: Path) -> None:

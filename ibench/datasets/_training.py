@@ -19,6 +19,11 @@ def in_folds(spec: TaskSpec, dataset: Dataset) -> Dataset:
             f"{spec.name}: nothing to train on, '{unplaced}' is of no fold; name a training split (dataset: train), or "
             "a column of folds (columns: fold)"
         )
+    if any(item.fold == TRAINING for item in items):
+        raise IbenchError(
+            f"{spec.name}: a fold is called '{TRAINING}', but every fold is tested; call it otherwise, or where its "
+            "samples are only trained on, name it as a split (dataset: train)"
+        )
     if len({item.fold for item in items}) < 2:
         raise IbenchError(f"{spec.name}: nothing to train on, all samples are of fold '{items[0].fold}'")
     _refuse_shared(spec, dataset)

@@ -109,6 +109,11 @@ class Dataset:
         return replace(self, items=items, _digests={})
 
 
+def tested_folds(items: Sequence[Item]) -> list[str]:
+    """The folds that are tested, each after training on all others, in the samples' order."""
+    return [fold for fold in dict.fromkeys(item.fold for item in items) if fold != TRAINING]
+
+
 def parts(items: Sequence[Item]) -> list[slice]:
     """Where the samples are that are tested, and after them those that are only trained on, of which there may be none.
 

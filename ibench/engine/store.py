@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ class Embeddings:
     def followed_by(self, more: Embeddings) -> Embeddings:
         """These, then those of ``more`` samples."""
         later = {len(self.vectors) + position: reason for position, reason in more.unreadable.items()}
-        return Embeddings(np.concatenate([self.vectors, more.vectors]), self.unreadable | later)
+        both = _as_wide_as_any([self.vectors, more.vectors])
+        return Embeddings(np.concatenate(both), self.unreadable | later)
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,8 @@ class EmbeddingStore:
         if len(whole) < len(shards):
             return None
         self.place.touch(f"{job.key}/key.json")  # its time says when the job was last used
-        dim = max(shard.vectors.shape[1] for shard in whole)  # one of only unreadable samples never learned it
         return Embeddings(
-            np.concatenate([_as_wide(shard.vectors, dim) for shard in whole]),
+            np.concatenate(_as_wide_as_any([shard.vectors for shard in whole])),
             {
                 rows.start + position: reason
                 for rows, shard in zip(job.shards, whole, strict=True)
@@ -227,8 +227,10 @@ def _unsealed(data: bytes | None) -> bytes:
     return data[:-32] if data is not None and data == _sealed(data[:-32]) else b""
 
 
-def _as_wide(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
-    return vectors if vectors.any() else np.zeros((len(vectors), dim), np.float32)
+def _as_wide_as_any(several: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """The same vectors, where those of only unreadable samples, which never learned the size of one, have it too."""
+    dim = max(vectors.shape[1] for vectors in several)
+    return [vectors if vectors.any() else np.zeros((len(vectors), dim), np.float32) for vectors in several]
 
 
 def _digest(shard: Embeddings) -> str:

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ibench.cells import Cell
+from ibench.cells import Cell, refuse_too_few
 from ibench.datasets import Item
-from ibench.datasets.base import TRAINING
+from ibench.datasets.base import tested_folds
 from ibench.engine.store import Embeddings
-from ibench.errors import IbenchError
 from ibench.kinds.base import Scored, readable
 from ibench.kinds.classification import asking
 from ibench.modalities import Modality
@@ -37,7 +36,7 @@ def score(
     index = {label: position for position, label in enumerate(cell.classes)}
     gold = np.array([index[item.labels[0]] for item in items], dtype=np.intp)
     rounds = _rounds(items)
-    _refuse_too_few(cell, gold, rounds)
+    refuse_too_few(spec, cell.classes, items, cell.limited)  # again: some may have been unreadable
     tested = np.sort(np.concatenate([one.tested for one in rounds.values()]))
     asked = [items[row] for row in tested]
     ids, clusters = [item.id for item in asked], [item.cluster for item in asked]
@@ -64,25 +63,7 @@ def score(
 def _rounds(items: Sequence[Item]) -> dict[str, Round]:
     """Every fold, tested after training on the others; what is only trained on leaves one fold to test, of no name."""
     folds = np.array([item.fold for item in items])
-    tested = [fold for fold in dict.fromkeys(folds.tolist()) if fold != TRAINING]
-    return {fold: Round(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in tested}
-
-
-def _refuse_too_few(cell: Cell, gold: NDArray[np.intp], rounds: Mapping[str, Round]) -> None:
-    """Raises IbenchError where the shots cannot be drawn, and where there is nothing to tell apart."""
-    if len(cell.classes) < 2:
-        raise IbenchError(f"{cell.spec.name}: a classifier needs two classes to tell apart, there is one")
-    most = max(cell.spec.shots)
-    for fold, (_, training) in rounds.items():
-        counts = np.bincount(gold[training], minlength=len(cell.classes))
-        scarce = int(counts.argmin())
-        if counts[scarce] < most:
-            told = f" beside fold {fold}" if fold else ""
-            told += " in a run with --limit" if cell.limited is not None else ""
-            raise IbenchError(
-                f"{cell.spec.name}: class '{cell.classes[scarce]}' has {counts[scarce]} samples to train on{told}, "
-                f"of which {most} shots cannot be drawn; set fewer 'shots', or leave the class out"
-            )
+    return {fold: Round(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in tested_folds(items)}
 
 
 def _rows(

@@ -333,3 +333,13 @@ def corners(pixels: np.ndarray) -> list[bytes]:
 def test_frames_of_digits_are_the_same_on_every_machine() -> None:
     first: Item = open_dataset(load_task("digits_localisation"), None).items[Modality.IMAGE][0]
     assert first.content == "45d41614ec342e089666c6800669fc28058a73ca89d61bef6bbcf7610a841d9a"
+
+
+def test_boxes_in_pixels_are_told(vggss: Path) -> None:
+    """Else a data set of one's own would score 0, whatever the encoder."""
+    pixels = [{**clip, "bbox": [[10, 20, 60, 70]]} for clip in CLIPS]
+    (vggss / "metadata" / "vggss.json").write_text(json.dumps([CLIPS[0], *pixels[1:]]))
+    with pytest.raises(IbenchError, match=r"boxes of 3 of 4 clips hold nothing .* in shares of the frame's sides"):
+        read(vggss)
+    (vggss / "metadata" / "vggss.json").write_text(json.dumps([*CLIPS[:3], pixels[3]]))
+    assert len(read(vggss).items[Modality.AUDIO]) == 4
