@@ -14,10 +14,7 @@ from ibench.datasets import Dataset, Item, paired_modalities
 from ibench.encoders import Card
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.tasks import Kind, TaskSpec
-
-KINDS = (Kind.CLASSIFICATION, Kind.RETRIEVAL)
-"""Those with a path: of several labels at once there is no one prediction to follow."""
+from ibench.tasks import PAIRING, Kind, TaskSpec
 
 _FIRST = (Modality.IMAGE, Modality.VIDEO)
 
@@ -30,7 +27,7 @@ def bridged(cell: Cell, card: Card, root: Path | None, read: Callable[[TaskSpec,
     some and written by others. Raises IbenchError, which says why, where there is no bridge.
     """
     spec = cell.spec
-    if spec.kind not in KINDS:
+    if spec.kind not in PAIRING:
         raise IbenchError("only classification and retrieval without fusion have a path")
     binding = binding_modalities(card, spec.query, spec.target)
     if not binding:

@@ -17,7 +17,7 @@ from ibench.modalities import Modality
 from ibench.scoring.classifier import class_embeddings
 from ibench.scoring.diagnostics import Reading, Side, readings
 from ibench.scoring.similarity import Vectors
-from ibench.tasks import Kind
+from ibench.tasks import PAIRING, Kind
 
 TEMPERATURE = 0.07
 """τ of InfoNCE where none is asked for: the one that CLIP begins its training with (arXiv 2103.00020, section 2.5)."""
@@ -90,7 +90,7 @@ def diagnosis(
 def refuse_unpaired(cell: Cell) -> None:
     """Raises IbenchError for a task of another kind than those that pair samples of two modalities."""
     spec = cell.spec
-    if spec.kind not in (Kind.RETRIEVAL, Kind.CLASSIFICATION):
+    if spec.kind not in PAIRING:
         what = "fuses modalities" if spec.fuse else f"is a {spec.kind} task"
         raise IbenchError(
             f"{spec.name} {what}: diagnostics are of tasks that pair two modalities, by retrieval or classification"

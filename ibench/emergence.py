@@ -11,7 +11,7 @@ from ibench.results import FIRST_LEG, SHARE, EncoderIdentity, Kept, Record, chec
 from ibench.scoring.intervals import Metric
 from ibench.scoring.outcomes import asked, outcome
 from ibench.scoring.share import Part, share
-from ibench.tasks import Kind, lower_is_better
+from ibench.tasks import PAIRING, Kind, lower_is_better
 
 Pair = frozenset[Modality]
 
@@ -55,16 +55,17 @@ class Emergence:
 
 
 def emergence(run: Sequence[Kept]) -> Emergence:
-    """The emergence of the one checkpoint that records are of.
+    """The emergence of the one checkpoint that records are of, without its few shots: what they add is learned.
 
     Raises IbenchError for records of several checkpoints, and for two of one task and protocol.
     """
     several = checkpoints(one.record for one in run)
     if len(several) != 1:
         raise IbenchError(f"emergence is of one checkpoint, these are records of {len(several)}: {', '.join(several)}")
-    _refuse_twice([one.record for one in run])
-    trained = [one for one in run if not one.record.emergent]
-    scores = tuple(_score(one, trained) for one in run if one.record.emergent)
+    zero_shot = [one for one in run if one.record.kind != Kind.FEWSHOT]
+    _refuse_twice([one.record for one in zero_shot])
+    trained = [one for one in zero_shot if not one.record.emergent]
+    scores = tuple(_score(one, trained) for one in zero_shot if one.record.emergent)
     return Emergence(run[0].record.encoder, scores, tuple(one.record for one in trained))
 
 
@@ -128,7 +129,7 @@ def _share(one: Kept, second_legs: Sequence[Kept]) -> tuple[Metric | None, str]:
         return None, f"no share: {middle} is not above chance on these samples"
     comparable = [leg for leg in second_legs if _same_question(record, leg.record)]
     if not comparable:
-        may = "" if record.kind == Kind.MULTILABEL else "; `ibench run --bridge` may do that"
+        may = "; `ibench run --bridge` may do that" if record.kind in PAIRING else ""
         return None, f"no share: no trained pair was asked the same here{may}"
     leg = comparable[0]
     if one.rows is None or leg.rows is None:

@@ -37,6 +37,9 @@ class Kind(str, Enum):
 MATCHING = (Kind.RETRIEVAL, Kind.COMPOSITION)
 """The kinds that search a gallery for samples, not for classes that prompts name."""
 
+PAIRING = (Kind.CLASSIFICATION, Kind.RETRIEVAL)
+"""The kinds that pair samples of two modalities, so that one may be followed to its answer in the other."""
+
 FOUND = ("recall@1", "recall@5", "recall@10", "mrr", "median_rank")
 """What is measured of one direction of a search."""
 

@@ -80,6 +80,23 @@ def test_other_classes_or_another_metric_give_no_share(tmp_path: Path) -> None:
     assert [leg.task for leg in one.legs[1]] == ["pictures"]
 
 
+@pytest.mark.parametrize("kind", ["multilabel", "composition", "localisation"])
+def test_a_path_is_not_promised_to_a_kind_without_one(tmp_path: Path, kind: str) -> None:
+    made("sounds", hits(60), tmp_path, AUDIO, kind=kind)
+    (one,) = emergence(runs(tmp_path)).scores
+    assert one.note == "no share: no trained pair was asked the same here"
+
+
+def test_what_shots_add_is_no_emergence(framed: Path) -> None:
+    """Of a pair that was never trained, nor of one that frames it."""
+    made("few-sounds", hits(85), framed, AUDIO, kind="fewshot")
+    made("few-pictures", hits(85), framed, IMAGE, kind="fewshot")
+    report = emergence(runs(framed))
+    assert [one.record.task for one in report.scores] == ["sounds"]
+    assert [record.task for record in report.trained] == ["matched", "pictures"]
+    assert "few-" not in emergence_text(report, "table")
+
+
 def test_of_a_trained_pair_at_chance_there_is_no_share(tmp_path: Path) -> None:
     made("sounds", hits(60), tmp_path, AUDIO)
     made("pictures", hits(32), tmp_path, IMAGE)
