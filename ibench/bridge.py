@@ -28,7 +28,7 @@ def bridged(cell: Cell, card: Card, root: Path | None, read: Callable[[TaskSpec,
     """
     spec = cell.spec
     if spec.kind not in PAIRING:
-        raise IbenchError("only classification and retrieval without fusion have a path")
+        raise IbenchError("only classification and retrieval have a path")
     binding = binding_modalities(card, spec.query, spec.target)
     if not binding:
         raise IbenchError(f"no modality was trained with {spec.query} and with {spec.target}")

@@ -14,7 +14,7 @@ from ibench.baseline import runs
 from ibench.emergence import bridges, emergence
 from ibench.errors import IbenchError
 from ibench.modalities import Modality
-from ibench.report.emergence import emergence_json, emergence_lines, emergence_text
+from ibench.report.emergence import emergence_json, emergence_lines, emergence_text, picture
 from ibench.results import Kept, Record, save
 from ibench.scoring.intervals import Metric, proportion
 
@@ -85,6 +85,16 @@ def test_a_path_is_not_promised_to_a_kind_without_one(tmp_path: Path, kind: str)
     made("sounds", hits(60), tmp_path, AUDIO, kind=kind)
     (one,) = emergence(runs(tmp_path)).scores
     assert one.note == "no share: no trained pair was asked the same here"
+
+
+def test_protocols_of_a_task_are_told_apart(framed: Path) -> None:
+    made("sounds", hits(30), framed, AUDIO, protocol="other")
+    report = emergence(runs(framed))
+    text = emergence_text(report, "table")
+    assert "sounds: of the gain" in text
+    assert "sounds (other): " in text
+    (edge,) = [edge for edge in picture(report).edges if edge.emergent]
+    assert set(edge.label) == {"sounds 66.7", "sounds (other) 33.3"}
 
 
 def test_what_shots_add_is_no_emergence(framed: Path) -> None:

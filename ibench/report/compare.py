@@ -7,7 +7,7 @@ from typing import Any
 
 from ibench.comparison import Comparison, Row, Standing, members, over_suite, prompt_spreads
 from ibench.report.render import Table, as_csv, as_json, document, refuse_unknown
-from ibench.report.tables import EMERGENT, LEGEND, change, count, number, p_value, pair, with_interval
+from ibench.report.tables import EMERGENT, LEGEND, change, count, number, p_value, pair, task_name, with_interval
 from ibench.results import references
 from ibench.scoring.paired import ALPHA
 from ibench.tasks import points
@@ -43,8 +43,7 @@ def _blocks(table: Comparison) -> list[Table]:
 
 def _lines(table: Comparison, row: Row) -> list[list[str]]:
     metric = row.any.headline
-    task = row.task if row.protocol == "ibench" else f"{row.task} ({row.protocol})"
-    lead = [task, pair(row.any), metric, number(metric, row.any.chance), count(row.any)]
+    lead = [task_name(row.task, row.protocol), pair(row.any), metric, number(metric, row.any.chance), count(row.any)]
     lines = [[*lead, *(_score(row, encoder) for encoder in table.encoders)]]
     if row.paired:
         lines.append(["", "", "difference", "", "", *(_difference(row, encoder) for encoder in table.encoders)])

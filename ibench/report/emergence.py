@@ -17,7 +17,7 @@ from ibench.modalities import Modality
 from ibench.report.escape import plain
 from ibench.report.html import page, svg
 from ibench.report.render import Table, as_json, document
-from ibench.report.tables import EMERGENT, number, pair, with_interval
+from ibench.report.tables import EMERGENT, number, pair, task_name, with_interval
 from ibench.results import Record
 from ibench.scoring.intervals import Metric
 
@@ -170,9 +170,8 @@ def _table(report: Emergence) -> Table:
 
 def _row(one: Score) -> list[str]:
     record = one.record
-    task = record.task if record.protocol == "ibench" else f"{record.task} ({record.protocol})"
     return [
-        task,
+        _name(record),
         f"{pair(record)} {EMERGENT}",
         record.headline,
         number(record.headline, record.chance),
@@ -194,7 +193,7 @@ def _notes(report: Emergence) -> list[str]:
         ]
     if any(one.share for one in report.scores):
         notes += ["share: what of the trained pair's gain over chance the direct score gains, in percent, with 95%"]
-    return [*notes, *(f"{one.record.task}: {one.note}" for one in report.scores), *_framed(report.scores)]
+    return [*notes, *(f"{_name(one.record)}: {one.note}" for one in report.scores), *_framed(report.scores)]
 
 
 def _framed(scores: Sequence[Score]) -> list[str]:
@@ -203,12 +202,16 @@ def _framed(scores: Sequence[Score]) -> list[str]:
     for one in scores:
         legs.setdefault(pair(one.record), {}).update(
             {
-                f"{pair(leg)} {number(leg.headline, leg.score.value)} ({leg.task}, {leg.headline})": None
+                f"{pair(leg)} {number(leg.headline, leg.score.value)} ({_name(leg)}, {leg.headline})": None
                 for side in one.legs
                 for leg in side
             }
         )
     return [f"{name} is framed by {', '.join(told)}" for name, told in legs.items() if told]
+
+
+def _name(record: Record) -> str:
+    return task_name(record.task, record.protocol)
 
 
 def _interval(record: Record, metric: Metric) -> str:
@@ -298,10 +301,10 @@ def _edge(
     start, end = at[one], at[other]
     # the control point of a quadratic curve that passes there halfway
     curve = start, 2 * _halfway(start, end) - (start + end) / 2, end
-    lines = [f"{plain(record.task)} {number(record.headline, record.score.value)}" for record in records]
+    lines = [f"{plain(_name(record))} {number(record.headline, record.score.value)}" for record in records]
     label = (*lines[:_LINES], *([f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []))
     how = "never trained together" if emergent else "trained together"
-    told = [f"{plain(record.task)} {record.headline} {_interval(record, record.score)}" for record in records]
+    told = [f"{plain(_name(record))} {record.headline} {_interval(record, record.score)}" for record in records]
     title = f"{one}–{other}, {how}{': ' if told else ''}{'; '.join(told)}"
     return Edge(curve, emergent, label, title, _place(curve, label, taken))
 

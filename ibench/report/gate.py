@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from ibench.gate import Gate, State, Verdict
 from ibench.report import escape
 from ibench.report.render import Table, as_json, document
-from ibench.report.tables import number, p_value
+from ibench.report.tables import number, p_value, task_name
 from ibench.results import Record
 from ibench.tasks import points
 
@@ -90,7 +90,7 @@ def _told(one: Verdict) -> str:
 
 
 def _cells(one: Verdict, state: str) -> list[str]:
-    task = one.task if one.protocol == "ibench" else f"{one.task} ({one.protocol})"
+    task = task_name(one.task, one.protocol)
     scores = ["–" if value is None else number(one.metric, value) for value in (one.baseline, one.value)]
     if one.difference is None or one.p is None:
         return [task, state, one.metric, *scores, "", "", ""]

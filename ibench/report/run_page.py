@@ -18,7 +18,7 @@ from ibench.report.classes import Bars, Curve, Matrix, curves, matrix, precision
 from ibench.report.curves import Drawing, drawings
 from ibench.report.html import page
 from ibench.report.looks import Looks, Samples, looks
-from ibench.report.tables import count, number, pair
+from ibench.report.tables import count, number, pair, task_name
 from ibench.results import Kept, Record, load, record_files
 from ibench.tasks import MATCHING, Kind, TaskSpec, load_task, task_files
 
@@ -41,6 +41,7 @@ class Section:
     """All that is shown of one record; ``without_samples`` says why none of them are, if so."""
 
     record: Record
+    task: str
     pair: str
     count: str
     prompts: Prompts | None
@@ -91,6 +92,7 @@ def _section(file: Path, own: Mapping[str, TaskSpec], roots: Roots, most: int) -
     samples = Samples(spec, cell, rows.attrs.get("classes", ()))
     return Section(
         record,
+        task_name(record.task, record.protocol),
         pair(record),
         count(record),
         _prompts(record, spec, cell),

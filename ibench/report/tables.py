@@ -178,6 +178,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
+def task_name(task: str, protocol: str) -> str:
+    """A task as it is told apart from itself by another protocol; that of ibench's own goes without saying."""
+    return task if protocol == "ibench" else f"{task} ({protocol})"
+
+
 def pair(record: Record) -> str:
     return pair_name(record.query, record.target, record.fuse)
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from browser import Browser
 from conftest import RunIbench
+from made_runs import write_run
 from PIL import Image
 
 from ibench.api import evaluate, report
@@ -83,6 +84,13 @@ def test_without_the_data_samples_have_their_ids(tmp_path: Path) -> None:
     assert "By their ids only: " in text
     assert "<img" not in text
     assert sum(id in text for id in samples_of(next(runs.rglob("*.json")))["id"]) >= 3
+
+
+def test_protocols_of_a_task_are_told_apart(tmp_path: Path) -> None:
+    for protocol in ("ibench", "other"):
+        write_run(tmp_path / "runs", {"a": np.arange(9) < 5}, "one", protocol=protocol)
+    text = report(tmp_path / "runs", tmp_path / "page.html").read_text(encoding="utf-8")
+    assert [text.count(f">{name}</a>") for name in ("a", "a (other)")] == [1, 1]
 
 
 def test_other_samples_than_those_measured_are_not_shown(tmp_path: Path) -> None:
