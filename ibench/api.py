@@ -37,6 +37,7 @@ from ibench.running import (
     prepared,
     probed_sizes,
     read_or_made,
+    refuse_one_name,
     refuse_sweep,
     scored,
     settings_of,
@@ -124,8 +125,9 @@ def evaluate(
         with opened_store(request) as kept:
             run = prepared(request, settings, kept, tell, cluster)
             refuse_sweep(run, sweep)
-            if out is not None:
-                make_folder(Path(out))  # refused now, not when all is encoded
+            if out is not None:  # refused now, not when all is encoded
+                refuse_one_name(run)
+                make_folder(Path(out))
             read = time.monotonic()
             means = means_of(run, settings, workers)
             make = maker(run, request, settings, kept, means, tell, cluster)

@@ -122,6 +122,18 @@ def refuse_sweep(run: Run, points: int | None) -> None:
         raise IbenchError("--sweep varies the weights of a composition, and none of these tasks is one")
 
 
+def refuse_one_name(run: Run) -> None:
+    """Raises IbenchError for different tasks of one name, such as a file and its changed copy: the records of one would
+    take the place of the other's."""
+    first: dict[tuple[str, str], Cell] = {}
+    for cell, _ in run.cells:
+        other = first.setdefault((cell.spec.name, cell.protocol_name), cell)
+        if other.spec != cell.spec:
+            raise IbenchError(
+                f"two tasks are called '{cell.spec.name}' and would write one record; give each a 'name' of its own"
+            )
+
+
 def means_of(run: Run, settings: Settings, workers: int | None) -> Means:
     size = settings.batch_size if isinstance(settings.batch_size, int) else None
     if workers is not None and workers < 0:

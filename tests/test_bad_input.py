@@ -141,6 +141,15 @@ def test_a_label_the_task_does_not_list(ibench: RunIbench, toy: Toy, colours: Pa
     assert "label 'blue', which the task does not list" in checked.stderr
 
 
+def test_two_tasks_of_one_name(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    """The record of the second would be written over that of the first."""
+    copy = colours.with_name("copy.yaml")
+    copy.write_text(colours.read_text() + "metrics: [top5]\n")
+    done = ibench("run", "--task", f"{colours},{copy}", "--ckpt", toy("oracle"), "--out", "runs")
+    refused(done, "two tasks are called 'colours'", "name")
+    assert ibench("run", "--task", f"{colours},{colours}", "--ckpt", toy("oracle"), "--out", "runs").returncode == 0
+
+
 def test_a_label_listed_twice(ibench: RunIbench, colours: Path) -> None:
     colours.write_text(colours.read_text() + "labels: [red, green, red]\n")
     refused(ibench("tasks", "validate", colours), "listed twice: red")
