@@ -42,6 +42,7 @@ from ibench.running import (
     scored,
     settings_of,
 )
+from ibench.scoring.diagnostics import refuse_temperature
 from ibench.sensitivity import OfSet, Sensitivity, prompt_sets, spread
 from ibench.tasks import TaskSpec, load_task
 
@@ -263,6 +264,7 @@ def diagnose(
     ``temperature`` is InfoNCE's. Raises IbenchError for bad input, for a task that pairs no two modalities, and for a
     sample that cannot be read.
     """
+    refuse_temperature(temperature)
     tell = progress or Silent()
     settings = settings_of(request, batch_size, 0)
     with opened_store(request) as kept:

@@ -387,6 +387,8 @@ def test_what_cannot_be_read_between_counts_and_is_left_out(
     assert (record.n, record.n_unreadable) == (13, 0)  # the sounds are all there
     assert record.metrics["trained_top1"].n == record.metrics["first_leg_recall@1"].n == 12
     assert record.metrics["share_of_trained"].n == 12
+    told = ibench("emergence", "--run", "runs").stdout
+    assert "of the gain of image→text, on the 12 of 13 samples that have their own" in told
     rows = samples_of(file).set_index("id")
     assert rows.loc[["s3"], ["trained_rank", "first_leg_rank"]].isna().all(axis=None)
     assert rows["bridge"].notna().all()

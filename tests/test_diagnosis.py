@@ -105,6 +105,11 @@ def test_what_cannot_be_read_is_refused(ibench: RunIbench, arguments: tuple[str,
     assert says in done.stderr
 
 
+def test_what_is_no_temperature_is_told_before_anything_is_embedded() -> None:
+    with pytest.raises(IbenchError, match="temperature nan: a number above 0"):
+        diagnose(Request("no encoder is opened for it", ["digits"]), float("nan"))
+
+
 @pytest.mark.parametrize(("name", "says"), [("fsd50k", "is a multilabel task"), ("msrvtt_av", "fuses modalities")])
 def test_tasks_that_pair_no_two_modalities_are_refused(name: str, says: str, tmp_path: Path) -> None:
     spec = load_task(name)

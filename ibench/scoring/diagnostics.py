@@ -46,8 +46,7 @@ def readings(query: Side, target: Side, temperature: float) -> tuple[Reading, ..
     """All diagnostics of two sides. Raises IbenchError for fewer than two codes and for what is no temperature."""
     if len(np.unique(query.codes)) < 2:
         raise IbenchError("diagnostics need pairs of at least two samples or classes: with one there is nothing else")
-    if not (temperature > 0 and np.isfinite(temperature)):
-        raise IbenchError(f"temperature {temperature:g}: a number above 0, such as 0.07")
+    refuse_temperature(temperature)
     there, back = infonce(query, target, temperature), infonce(target, query, temperature)
     unlike_there, unlike_back = _log_candidates(query, target), _log_candidates(target, query)
     dim = query.vectors.shape[1]
@@ -76,6 +75,12 @@ def readings(query: Side, target: Side, temperature: float) -> tuple[Reading, ..
         ),
         Reading(f"overlap@{k}", overlap(own, other, k), k / (len(own) - 1), 1.0),
     )
+
+
+def refuse_temperature(temperature: float) -> None:
+    """Raises IbenchError for what is no temperature."""
+    if not (temperature > 0 and np.isfinite(temperature)):
+        raise IbenchError(f"temperature {temperature:g}: a number above 0, such as 0.07")
 
 
 def infonce(query: Side, target: Side, temperature: float) -> float:
