@@ -124,14 +124,11 @@ def _share(one: Kept, second_legs: Sequence[Kept]) -> tuple[Metric | None, str]:
     if record.bridge is not None:
         middle = f"{record.bridge.modality}→{answer(record)}"
         if SHARE in record.metrics:
-            found = record.metrics[SHARE]
-            same = (
-                "the same samples"
-                if found.n == record.n
-                else f"the {found.n} of {record.n} samples that have their own"
-            )
+            gained = record.metrics[SHARE]
+            n = gained.n
+            same = "the same samples" if n == record.n else f"the {n} of {record.n} samples that have their own"
             on = same if record.bridge.paired else "other samples of the same classes"
-            return found, f"of the gain of {middle}, on {on}"
+            return gained, f"of the gain of {middle}, on {on}"
         return None, f"no share: {middle} is not above chance on these samples"
     comparable = [leg for leg in second_legs if _same_question(record, leg.record)]
     if not comparable:
