@@ -182,9 +182,13 @@ def _heed_interrupts() -> None:
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "0"], ["--workers", "1"]])
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path, workers: list[str]) -> None:
-    """And nothing else: a terminal sends it to the decode processes as well."""
-    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", toy("slow")]
+@pytest.mark.parametrize(("encoder", "at"), [("slow", "prompts and captions: 3 to do"), ("stuck", "image: 24 to do")])
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, toy: Toy, colours: Path, encoder: str, at: str, workers: list[str]
+) -> None:
+    """While the encoder computes, and while it waits for a decoder that hangs. And nothing else is said: a terminal
+    sends it to the decode processes as well."""
+    command = [sys.executable, "-m", "ibench", "run", "--task", str(colours), "--ckpt", toy(encoder)]
     process = subprocess.Popen(
         [*command, *workers],
         cwd=tmp_path,
@@ -196,8 +200,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, toy: Toy, colours: Path, worke
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "to do" in line:
+        if at in line:
             break
+    time.sleep(0.2)
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stderr.read()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 import torch
@@ -15,8 +15,6 @@ from ibench.engine.local import Unreadable
 from ibench.engine.plan import Job
 
 _AHEAD = 2  # batches, while the device has one: one being filled, one being sent
-
-_END = object()
 
 T = TypeVar("T")
 
@@ -72,13 +70,29 @@ def pinned(ready: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def ahead(things: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
-    """The same things in order, made in a thread that is up to ``depth`` ahead. What it raises is raised here."""
-    iterator = iter(things)
-    maker = ThreadPoolExecutor(1)
+    """The same things in order, made in a thread that is up to ``depth`` ahead. What it raises is raised here.
+
+    Gradients are off in it. The process does not wait for it: a run that is interrupted ends though its decoder hangs.
+    """
+    asked, made = SimpleQueue[bool](), SimpleQueue[T | BaseException | None]()
+    Thread(target=_make, args=(iter(things), asked, made), daemon=True).start()
+    for _ in range(depth):
+        asked.put(True)
     try:
-        waiting = deque(maker.submit(next, iterator, _END) for _ in range(depth))
-        while (thing := waiting.popleft().result()) is not _END:
-            waiting.append(maker.submit(next, iterator, _END))
-            yield thing  # type: ignore[misc]  # next() gives a T or _END
+        while (thing := made.get()) is not None:
+            if isinstance(thing, BaseException):
+                raise thing
+            asked.put(True)
+            yield thing
     finally:
-        maker.shutdown(wait=False, cancel_futures=True)
+        asked.put(False)
+
+
+@torch.no_grad()
+def _make(things: Iterator[T], asked: SimpleQueue[bool], made: SimpleQueue[T | BaseException | None]) -> None:
+    """Put the next thing whenever one is asked for, and None behind the last."""
+    while asked.get():
+        try:
+            made.put(next(things, None))
+        except BaseException as error:
+            made.put(error)

@@ -68,6 +68,7 @@ class DecodePool:
         self._executor: ProcessPoolExecutor | None = None
         self._ready: Future[None] = Future()
         self._lost = self._closed = False
+        self._changing = threading.Lock()  # a thread may read from the pool while another ends it
         self._waiting: deque[tuple[Piece, Future[_Chunk] | None]] = deque()
 
     def __enter__(self) -> DecodePool:
@@ -108,7 +109,7 @@ class DecodePool:
 
     def _results(self, chunk: Piece, future: Future[_Chunk] | None) -> Iterable[Tensor | NDArray[Any] | Unreadable]:
         if future is None:
-            return (_prepared(item, chunk.prepare) for item in chunk.items)
+            return (self._prepared_here(item, chunk.prepare) for item in chunk.items)
         try:
             # the limit is for decoding, not for a worker's own start; but a forked one starts at once or never
             self._ready.result(timeout=self.limit if self.forked else None)
@@ -118,6 +119,10 @@ class DecodePool:
         results = [self._alone(Piece([item], chunk.prepare)) for item in chunk.items]
         self._submit_again()
         return results
+
+    def _prepared_here(self, item: Decodable, prepare: Prepare) -> Tensor | Unreadable:
+        self._refuse_if_closed()
+        return _prepared(item, prepare)
 
     def _submit_again(self) -> None:
         """Give new workers what the lost ones held."""
@@ -147,25 +152,33 @@ class DecodePool:
         raise IbenchError("decode processes die as they start; free memory, or try --workers 0")
 
     def _started(self) -> ProcessPoolExecutor:
+        with self._changing:
+            self._refuse_if_closed()
+            if self._executor is None:
+                # a forked child of a process that runs torch threads may hang in the first lock it meets: seldom, as
+                # torch's own loaders show, which fork; then the limit finds it, and the workers that follow are spawned
+                context = multiprocessing.get_context("fork" if self.forked else "spawn")
+                self._executor = ProcessPoolExecutor(self.workers, context, _start_worker, (list(sys.path),))
+                self._ready = self._executor.submit(_nothing)
+            executor, ready = self._executor, self._ready
+        if self._lost:  # workers that die with nothing to decode would make every sample look like poison
+            ready.result()
+        return executor
+
+    def _refuse_if_closed(self) -> None:
+        """End a thread that still reads from the pool, at its next sample."""
         if self._closed:
-            raise RuntimeError("the pool was closed")  # in a thread that still reads from it
-        if self._executor is None:
-            # a forked child of a process that runs torch threads may hang in the first lock it meets: seldom, as
-            # torch's own loaders show, which fork; then the limit finds it, and the workers that follow are spawned
-            context = multiprocessing.get_context("fork" if self.forked else "spawn")
-            self._executor = ProcessPoolExecutor(self.workers, context, _start_worker, (list(sys.path),))
-            self._ready = self._executor.submit(_nothing)
-            if self._lost:  # workers that die with nothing to decode would make every sample look like poison
-                self._ready.result()
-        return self._executor
+            raise RuntimeError("the pool was closed")
 
     def _kill(self) -> None:
-        if self._executor is None:
-            return
-        for process in list((self._executor._processes or {}).values()):
-            process.kill()
-        self._executor.shutdown(cancel_futures=True)
-        self._executor, self._lost, self.forked = None, True, False
+        with self._changing:
+            executor, self._executor = self._executor, None
+            self.forked = self.forked and executor is None
+            self._lost = self._lost or executor is not None
+        if executor is not None:
+            for process in list((executor._processes or {}).values()):
+                process.kill()
+            executor.shutdown(cancel_futures=True)
 
 
 def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:

@@ -74,6 +74,14 @@ def test_ahead_is_no_further_ahead_than_it_may_be() -> None:
     assert len(taken) <= 5
 
 
+def test_gradients_are_off_ahead_too() -> None:
+    """They are a thread's own: a front end with weights would else keep what they are made of."""
+    weight = torch.ones(1, requires_grad=True)
+    with torch.no_grad():
+        (made,) = ahead(weight * number for number in [2])
+    assert not made.requires_grad
+
+
 class Device:
     """Memory for so many views at a time."""
 

@@ -98,6 +98,15 @@ def test_a_bug_in_preprocessing_is_no_unreadable_sample(workers: int) -> None:
         decoded(pool, items({1: bug}, n=3))
 
 
+def test_a_thread_that_reads_from_a_pool_ends_with_it_at_its_next_sample() -> None:
+    """The run has failed elsewhere, or was interrupted: nobody wants what is decoded."""
+    with DecodePool(0) as pool:
+        samples = pool.stream([Piece(items({}, n=3), as_tensor)])
+        assert next(samples) == 0
+    with pytest.raises(RuntimeError, match="the pool was closed"):
+        next(samples)
+
+
 def test_workers_end_with_a_run_that_is_killed() -> None:
     code = "from test_local import *\nwith DecodePool(1) as pool:\n    decoded(pool, items({}, n=1))\n"
     code += "    print(*pool._executor._processes, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"

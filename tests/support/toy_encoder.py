@@ -41,6 +41,12 @@ def noise(raw: RawSample) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 32)).astype(np.float32))
 
 
+def never(raw: RawSample) -> Tensor:
+    """As a decoder that hangs."""
+    while True:
+        time.sleep(3600)
+
+
 class ToyEncoder:
     """Preprocessing is the whole encoder; `encode` only makes unit rows. Counts how often it is asked."""
 
@@ -83,6 +89,10 @@ def make_slow(device: str, dtype: str) -> Encoder:
     encoder = ToyEncoder("random", {Modality.TEXT: noise, Modality.IMAGE: noise, Modality.AUDIO: noise})
     encoder.seconds = float(os.environ.get("TOY_SECONDS_PER_BATCH", "0"))
     return encoder
+
+
+def make_stuck(device: str, dtype: str) -> Encoder:
+    return ToyEncoder("stuck", {Modality.TEXT: noise, Modality.IMAGE: never, Modality.AUDIO: never})
 
 
 def make_constant(device: str, dtype: str) -> Encoder:
