@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -146,13 +147,15 @@ class DecodePool:
         """Give workers a chunk, to new ones where those there were have died; not for ever."""
         for _ in range(_STARTS):
             try:
-                return self._started().submit(_prepared_chunk, chunk)
+                executor = self._started()
+                with _deaf_to_ctrl_c():  # it starts a worker for as long as it has fewer than it may
+                    return executor.submit(_prepared_chunk, chunk)
             except BrokenProcessPool:  # a worker died while it had nothing to do
                 self._kill()
         raise IbenchError("decode processes die as they start; free memory, or try --workers 0")
 
     def _started(self) -> ProcessPoolExecutor:
-        with self._changing:
+        with self._changing, _deaf_to_ctrl_c():
             self._refuse_if_closed()
             if self._executor is None:
                 # a forked child of a process that runs torch threads may hang in the first lock it meets: seldom, as
@@ -187,10 +190,22 @@ def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:
             yield replace(piece, items=piece.items[start : start + _CHUNK])
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started meanwhile never hear Ctrl-C, which is for the run: it ends its workers."""
+    if sys.platform == "win32":  # has no such masks
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(path: list[str]) -> None:
     sys.path[:] = path  # a factory's folder was put there when it was loaded
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
