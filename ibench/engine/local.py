@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # another class than TimeoutError in Python 3.10
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +25,8 @@ from ibench.engine.plan import Decodable
 from ibench.errors import IbenchError, UnreadableSample
 
 Prepare: TypeAlias = Callable[[Any], Tensor]
+
+T = TypeVar("T")
 
 DECODE_LIMIT = 300.0
 """Seconds a sample may take to decode in a worker; a decoder that hangs would hold the run for ever."""
@@ -147,22 +148,20 @@ class DecodePool:
         """Give workers a chunk, to new ones where those there were have died; not for ever."""
         for _ in range(_STARTS):
             try:
-                executor = self._started()
-                with _deaf_to_ctrl_c():  # it starts a worker for as long as it has fewer than it may
-                    return executor.submit(_prepared_chunk, chunk)
+                return _submit(self._started(), _prepared_chunk, chunk)
             except BrokenProcessPool:  # a worker died while it had nothing to do
                 self._kill()
         raise IbenchError("decode processes die as they start; free memory, or try --workers 0")
 
     def _started(self) -> ProcessPoolExecutor:
-        with self._changing, _deaf_to_ctrl_c():
+        with self._changing:
             self._refuse_if_closed()
             if self._executor is None:
                 # a forked child of a process that runs torch threads may hang in the first lock it meets: seldom, as
                 # torch's own loaders show, which fork; then the limit finds it, and the workers that follow are spawned
                 context = multiprocessing.get_context("fork" if self.forked else "spawn")
                 self._executor = ProcessPoolExecutor(self.workers, context, _start_worker, (list(sys.path),))
-                self._ready = self._executor.submit(_nothing)
+                self._ready = _submit(self._executor, _nothing)
             executor, ready = self._executor, self._ready
         if self._lost:  # workers that die with nothing to decode would make every sample look like poison
             ready.result()
@@ -190,15 +189,16 @@ def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:
             yield replace(piece, items=piece.items[start : start + _CHUNK])
 
 
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started meanwhile never hear Ctrl-C, which is for the run: it ends its workers."""
+def _submit(executor: ProcessPoolExecutor, work: Callable[..., T], *given: Any) -> Future[T]:
+    """Give an executor some work, for which it may start a worker.
+
+    That never hears Ctrl-C, not even as it imports: Ctrl-C is for the run, which ends its workers.
+    """
     if sys.platform == "win32":  # has no such masks
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        return executor.submit(work, *given)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
     try:
-        yield
+        return executor.submit(work, *given)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
