@@ -85,7 +85,8 @@ def bind(
     drawn: bool = False,
 ) -> Cell:
     """A task with its samples and texts. Raises IbenchError for labels in the data that the task does not list, for
-    a labelled pool that gives no composed query, and for a class with fewer samples to train on than shots."""
+    a labelled pool that gives no composed query, for a class with fewer samples to train on than shots, and for a
+    multilabel task of which no sample has a label."""
     name, chosen = spec.protocol(protocol)
     _refuse_absent(spec, dataset)
     limited = limit if limit is not None and dataset.exceeds(limit) else None
@@ -111,6 +112,8 @@ def bind(
         raise IbenchError(f"{spec.name}: its samples have no classes that prompts could name; leave 'prompts' out")
     if spec.kind is Kind.FEWSHOT:
         refuse_too_few(spec, tuple(labels), dataset.items[spec.query], limited)
+    if spec.kind is Kind.MULTILABEL:
+        refuse_unlabelled(spec, dataset.items[spec.query], limited)
     names = list(dict.fromkeys(_written(one, chosen) for several in labels.values() for one in several))
     prompt_set = _prompt_set(prompts) if prompts else load_prompts(str(chosen.prompts), spec.folder)
     templates = prompt_set.resolved()
@@ -154,6 +157,13 @@ def refuse_too_few(spec: TaskSpec, classes: Sequence[str], items: Sequence[Item]
                 f"{spec.name}: class '{scarce}' has {counts[scarce]} samples to train on{told}, of which {most} shots "
                 "cannot be drawn; set fewer 'shots', or leave the class out"
             )
+
+
+def refuse_unlabelled(spec: TaskSpec, items: Sequence[Item], limited: int | None) -> None:
+    """Raises IbenchError where no sample is of any class: there is nothing that a ranking could put first."""
+    if not any(item.labels for item in items):
+        told = " in a run with --limit" if limited is not None else ""
+        raise IbenchError(f"{spec.name}: no sample of {len(items)}{told} has a label, and mAP needs one that has")
 
 
 def _composed(spec: TaskSpec, dataset: Dataset, limited: int | None) -> tuple[Query, ...]:

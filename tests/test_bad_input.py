@@ -183,6 +183,22 @@ def test_a_manifest_that_does_not_fit(ibench: RunIbench, toy: Toy, tones: Path, 
     refused(ibench("run", "--task", tones, "--ckpt", toy("oracle")), "tones.csv", told)
 
 
+def test_a_multilabel_task_of_which_no_sample_has_a_label(ibench: RunIbench, toy: Toy, tones: Path) -> None:
+    """There is no mAP of it, and nobody waits for its embeddings to hear so."""
+    task = tones.with_name("tags.yaml")
+    task.write_text(
+        tones.read_text().replace("kind: classification", "kind: multilabel").replace("name: tones", "name: tags")
+        + "labels: [low, middle, high]\n"
+    )
+    table = tones.parent / "tones" / "tones.csv"
+    head, first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([head, first.replace(",low,", ',",",'), *rest]))
+    assert ibench("run", "--task", task, "--ckpt", toy("oracle")).returncode == 0
+    done = ibench("run", "--task", task, "--ckpt", toy("oracle"), "--limit", "1")
+    refused(done, "tags: no sample of 1 in a run with --limit has a label")
+    assert "to do" not in done.stderr
+
+
 def test_a_folder_has_no_columns_and_is_no_file(ibench: RunIbench, toy: Toy, colours: Path) -> None:
     run, text = ("run", "--task", colours, "--ckpt", toy("oracle")), colours.read_text()
     colours.write_text(text + "cluster: writer\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibench.cells import Cell
+from ibench.cells import Cell, refuse_unlabelled
 from ibench.engine.store import Embeddings
 from ibench.kinds.base import Scored, readable
 from ibench.modalities import Modality
@@ -17,6 +17,7 @@ def score(
     cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
 ) -> Scored:
     queries, items = readable(cell, cell.spec.query, embeddings)
+    refuse_unlabelled(cell.spec, items, cell.limited)  # again: some may have been unreadable
     index = {label: position for position, label in enumerate(cell.classes)}
     gold = [[index[label] for label in item.labels] for item in items]
     metrics, samples = scoring.score(

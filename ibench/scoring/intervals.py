@@ -96,6 +96,7 @@ def bootstrap(
 
     ``statistic`` gets one weight per sample, how often it was drawn, and returns the metric. Where samples are alike to
     it, ``kinds[i]`` is the kind of sample i, from 0, and it gets one weight per kind: the same bootstrap, sooner.
+    Draws of which it says nothing, by NaN, are left out, such as those without a positive to find.
 
     A statistic that is ``inflated`` is greater on draws than on the samples because draws repeat samples, by more than
     it varies where it averages many classes: its interval is the percentiles less the mean excess of the draws (and
@@ -115,6 +116,7 @@ def bootstrap(
     if units < 2:
         return Metric(value=value, low=value, high=value, n=n, method="one cluster, no interval")
     drawn = np.array([of(times.astype(np.float64)) for times in draws])
+    drawn = drawn[~np.isnan(drawn)]
     method, levels = "percentile", np.array([0.025, 0.975])
     if inflated:
         method = "centred percentile"
@@ -124,7 +126,7 @@ def bootstrap(
     if inflated:
         excess = float(np.mean(drawn)) - value
         low, high = max(low - excess, 0.0), min(high - excess, 1.0)
-    name = f"{'cluster bootstrap' if units < n else 'bootstrap'} ({method}, {RESAMPLES} draws)"
+    name = f"{'cluster bootstrap' if units < n else 'bootstrap'} ({method}, {len(drawn)} draws)"
     return Metric(value=value, low=min(low, value), high=max(high, value), n=n, method=name)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ibench.scoring.classifier import name_scores
-from ibench.scoring.intervals import Metric, bootstrap
+from ibench.scoring.intervals import Metric, Weighted, bootstrap
 from ibench.scoring.similarity import Vectors
 
 TIES = "equal scores share one threshold"
@@ -37,7 +37,6 @@ def score(
     positive = np.zeros(scores.shape, bool)
     for row, indices in enumerate(gold):
         positive[row, list(indices)] = True
-    ranked = RankedScores(scores, positive)
     samples = pd.DataFrame(
         {
             "id": list(ids),
@@ -47,17 +46,26 @@ def score(
         }
     )
     samples.attrs["classes"] = list(classes)  # the columns of the scores; goes into the parquet with them
+    # inflated: a positive that is drawn twice has itself beside it at its rank
+    return {"mAP": bootstrap(mean_average_precision(scores, positive), clusters, seed, inflated=True)}, samples
+
+
+def mean_average_precision(scores: Vectors, positive: NDArray[np.bool_]) -> Weighted:
+    """mAP of scores [n, classes] as a function of the samples' weights: the mean over classes with a positive, NaN
+    where no positive has any weight."""
+    ranked = RankedScores(scores, positive)
 
     def mean(weights: NDArray[np.float64]) -> float:
-        return float(np.nanmean(ranked.average_precision(weights)))
+        precision = ranked.average_precision(weights)
+        occurring = precision[~np.isnan(precision)]
+        return float(occurring.mean()) if len(occurring) else np.nan
 
-    # inflated: a positive that is drawn twice has itself beside it at its rank
-    return {"mAP": bootstrap(mean, clusters, seed, inflated=True)}, samples
+    return mean
 
 
 def chance(gold: Sequence[Sequence[int]], classes: int) -> float:
     """What random scores give for many samples: the mean share of positives, over classes that have any."""
-    share = np.bincount([index for indices in gold for index in indices], minlength=classes) / len(gold)
+    share = np.bincount([index for indices in gold for index in set(indices)], minlength=classes) / len(gold)
     return float(share[share > 0].mean())
 
 

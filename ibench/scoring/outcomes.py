@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ibench.errors import IbenchError
 from ibench.scoring import classification, composition, localisation, retrieval
 from ibench.scoring.intervals import weighted_median
-from ibench.scoring.multilabel import RankedScores
+from ibench.scoring.multilabel import mean_average_precision
 from ibench.scoring.paired import Outcome
 
 _WITHIN = {"top1": 1, "top5": 5, "recall@1": 1, "recall@5": 5, "recall@10": 10}
@@ -94,5 +94,4 @@ def _mean_average_precision(rows: pd.DataFrame) -> Outcome:
     positive = np.zeros(scores.shape, bool)
     for row, labels in enumerate(rows["gold"]):
         positive[row, [column[label] for label in labels]] = True
-    ranked = RankedScores(scores, positive)
-    return lambda weights: float(np.nanmean(ranked.average_precision(weights)))
+    return mean_average_precision(scores, positive)

@@ -221,5 +221,6 @@ def _bootstrap_error(statistic: Weighted, codes: NDArray[np.intp], units: int, s
     if units < 2:
         return math.inf
     draws = unit_draws(units, np.random.default_rng(seed))
-    error = float(np.std([statistic(drawn.astype(np.float64)[codes]) for drawn in draws], ddof=1))
+    # NaN: a draw that the statistic says nothing of, see `intervals.bootstrap`
+    error = float(np.nanstd([statistic(drawn.astype(np.float64)[codes]) for drawn in draws], ddof=1))
     return error if error > _ROUNDING else 0.0

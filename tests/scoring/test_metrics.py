@@ -103,6 +103,25 @@ def test_multilabel_leaves_out_classes_without_a_positive() -> None:
     assert np.stack(samples["scores"].to_numpy()).shape == (60, 5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_draws_without_a_positive_are_left_out_of_the_interval_of_map() -> None:
+    """One labelled sample of 40 is in none of a third of the draws: (1 - 1/40)^40."""
+    rng = np.random.default_rng(4)
+    gold = [[0] if row == 3 else [] for row in range(40)]
+    metrics, samples = multilabel.score(
+        unit(rng, 40, 8), unit(rng, 2, 8), [[0], [1]], gold, list("ab"), [str(i) for i in range(40)], [""] * 40, seed=0
+    )
+    found = metrics["mAP"]
+    assert found.value == pytest.approx(1 / (1 + np.sum(np.stack(samples["scores"])[:, 0] > samples["scores"][3][0])))
+    assert 0 <= found.low < found.value < found.high <= 1
+    left = int(found.method.split(", ")[1].removesuffix(" draws)"))
+    assert left == pytest.approx(1000 * (1 - (1 - 1 / 40) ** 40), abs=60)
+
+
+def test_a_label_that_a_sample_has_twice_counts_once_in_the_chance_of_map() -> None:
+    assert multilabel.chance([[0, 0], [0]], 2) == 1.0
+
+
 @pytest.mark.parametrize("k", [1, 5, 10])
 def test_recall_equals_torchmetrics(k: int) -> None:
     rng = np.random.default_rng(4)

@@ -182,6 +182,17 @@ def test_what_a_metric_is_made_of_gives_the_metric_again(tmp_path: Path) -> None
             assert value == pytest.approx(metric.value, abs=1e-12), name
 
 
+@pytest.mark.filterwarnings("error")
+def test_draws_without_a_positive_are_left_out_of_a_difference_of_map() -> None:
+    rng = np.random.default_rng(5)
+    gold, ids = [[2] if row == 3 else [] for row in range(40)], [str(row) for row in range(40)]
+    runs = [multilabel_rows(rng.standard_normal((40, 8)), rng.standard_normal((7, 8)), gold, ids) for _ in range(2)]
+    found = difference(*(outcome("mAP", rows) for _, rows in runs), alone(40), seed=0)
+    assert found.value == pytest.approx(runs[1][0]["mAP"].value - runs[0][0]["mAP"].value)
+    assert np.isfinite([found.low, found.high, found.p, found.detectable]).all()
+    assert found.low < found.value < found.high
+
+
 def test_rows_of_several_classes_that_do_not_name_them_are_refused() -> None:
     _, rows = multilabel_rows(np.eye(7, dtype=np.float32), np.eye(7, dtype=np.float32), [[0]] * 7, list("stuvwxy"))
     rows.attrs.clear()
