@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ibench.errors import IbenchError
 from ibench.hashing import file_digests, sha256_lines, sha256_text
@@ -14,6 +15,7 @@ from ibench.media.audio import read_audio
 from ibench.media.image import read_image
 from ibench.media.video import read_video
 from ibench.modalities import Modality, RawSample, Region
+from ibench.tasks import Kind, TaskSpec
 
 TRAINING = "training"
 """The fold of samples that are trained on and never tested."""
@@ -126,6 +128,19 @@ def parts(items: Sequence[Item]) -> list[slice]:
 def text_item(id: str, text: str, group: str, cluster: str = "", labels: tuple[str, ...] = ()) -> Item:
     """A caption or any other text."""
     return Item(id, partial(str, text), sha256_text(text), labels=labels, group=group, cluster=cluster)
+
+
+def label_separator(spec: TaskSpec) -> str | None:
+    """What parts several labels in one cell of a table: a comma where samples may have several, unless the task says
+    otherwise."""
+    return spec.dataset.separator or ("," if spec.kind is Kind.MULTILABEL or spec.pooled else None)
+
+
+def several(value: Any, separator: str | None) -> list[str]:
+    """What one cell holds: a list, or a text that ``separator`` parts; nothing between two separators is nothing."""
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value]
+    return [part.strip() for part in str(value).split(separator) if part.strip()] if separator else [str(value)]
 
 
 def file_decoder(

@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ibench.datasets.base import Dataset, Item, file_decoder, text_item
+from ibench.datasets.base import Dataset, Item, file_decoder, label_separator, several, text_item
 from ibench.errors import IbenchError, UnreadableSample, did_you_mean
 from ibench.hashing import file_digests, memoised, sha256_json
 from ibench.modalities import Modality, RawSample
@@ -186,9 +186,8 @@ def _numbered(spec: TaskSpec, table: Any, column: str) -> list[str]:
 def _labels(spec: TaskSpec, value: Any, numbered: Sequence[str], copy: str) -> tuple[str, ...]:
     if value is None:
         return ()
-    separator = spec.dataset.separator
-    if isinstance(value, str) and separator:
-        return tuple(part.strip() for part in value.split(separator))
+    if isinstance(value, str):
+        return tuple(several(value, label_separator(spec)))
     values = value if isinstance(value, list) else [value]
     for one in values:
         if numbered and isinstance(one, int) and not 0 <= one < len(numbered):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ibench.datasets.base import Dataset, Item, file_decoder, inside, text_item
+from ibench.datasets.base import Dataset, Item, file_decoder, inside, label_separator, several, text_item
 from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.tasks import MATCHING, Kind, TaskSpec
@@ -125,7 +125,7 @@ def _captions(
     for number, row in enumerate(rows, start=2):
         where = f"{table}:{number}"
         key = _sample_key(row, columns, str(_cell(row, columns.get(other, "path"), where)))
-        for caption in _several(_cell(row, columns["text"], where), spec.dataset.separator):
+        for caption in several(_cell(row, columns["text"], where), spec.dataset.separator):
             items.append(
                 text_item(
                     f"{key}#{len(items)}", caption, group=_group(spec, row, columns, key), cluster=_cluster(spec, row)
@@ -199,10 +199,7 @@ def _sample_key(row: Mapping[str, Any], columns: Mapping[str, str], relative: st
 
 
 def _labels(spec: TaskSpec, row: Mapping[str, Any], column: str, where: str) -> tuple[str, ...]:
-    value = _cell(row, column, where)
-    several = spec.kind is Kind.MULTILABEL or spec.pooled
-    separator = spec.dataset.separator or ("," if several else None)
-    return tuple(_several(value, separator))
+    return tuple(several(_cell(row, column, where), label_separator(spec)))
 
 
 def _filled(row: Any, where: str) -> dict[str, Any]:
@@ -221,12 +218,6 @@ def _nearest(column: str, known: Iterable[str]) -> str:
 
 def _is_empty(value: Any) -> bool:
     return value is None or value == "" if not isinstance(value, float) else math.isnan(value)
-
-
-def _several(value: Any, separator: str | None) -> list[str]:
-    if isinstance(value, list | tuple):
-        return [str(part) for part in value]
-    return [part.strip() for part in str(value).split(separator) if part.strip()] if separator else [str(value)]
 
 
 def _cell(row: Mapping[str, Any], column: str, where: str) -> Any:

@@ -53,6 +53,15 @@ def labels_of(spec: TaskSpec, root: Path) -> list[tuple[str, ...]]:
     return [item.labels for item in open_dataset(spec, root).items[Modality.IMAGE]]
 
 
+def test_several_labels_in_one_text_are_parted_as_in_a_manifest(tmp_path: Path) -> None:
+    """Else each combination of labels is a class of its own, as in mteb's copy of FSD50K."""
+    texts = ["low,high", "low, ", "middle"]
+    rows = [{"jpg": {"bytes": jpeg(row), "path": None}, "cls": text} for row, text in enumerate(texts)]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "copy")
+    assert labels_of(spec_of(kind="multilabel"), tmp_path) == [("low", "high"), ("low",), ("middle",)]
+    assert labels_of(spec_of(), tmp_path) == [("low,high",), ("low, ",), ("middle",)]
+
+
 def test_shards_of_jpg_and_cls_are_read_with_labels_by_position(tmp_path: Path) -> None:
     shard(tmp_path / "copy" / "test" / "0.tar", [2, 0, 1])
     (tmp_path / "copy" / "classnames.txt").write_text("not a shard")
