@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ibench.errors import IbenchError
 from ibench.scoring.similarity import Vectors, similarity_rows
 
 
@@ -13,10 +14,18 @@ def class_embeddings(texts: Sequence[Sequence[str]], embedding_of: Mapping[str, 
     """One unit vector per name: the mean of its templates' unit embeddings, made unit length again.
 
     ``texts[i]`` are the prompts of name i; returns float32 [len(texts), dim]. The construction of CLIP's notebook
-    (arXiv 2103.00020, section 3.1.4), open_clip's build_zero_shot_classifier, LanguageBind and ViT-Lens.
+    (arXiv 2103.00020, section 3.1.4), open_clip's build_zero_shot_classifier, LanguageBind and ViT-Lens. Raises
+    IbenchError where that mean is zero, which points nowhere.
     """
     means = np.stack([np.mean([embedding_of[text] for text in prompts], axis=0) for prompts in texts])
-    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    if not lengths.all():
+        example = texts[int(lengths.argmin())][0]
+        raise IbenchError(
+            f"the embeddings of the prompts of one class, '{example}' and the like, are zero or add up to it; see what "
+            "'ibench encoders check' says of the encoder"
+        )
+    return np.asarray(means / lengths, dtype=np.float32)
 
 
 def name_scores(queries: Vectors, names: Vectors, names_of: Sequence[Sequence[int]]) -> Iterator[tuple[slice, Vectors]]:

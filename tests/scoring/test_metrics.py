@@ -15,6 +15,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR
 
+from ibench.errors import IbenchError
 from ibench.scoring import classification, intervals, multilabel, retrieval
 from ibench.scoring.classifier import class_embeddings
 from ibench.scoring.intervals import Metric, bootstrap, codes_of, median, proportion
@@ -205,6 +206,15 @@ def test_a_classifier_is_the_renormalised_mean_of_unit_embeddings() -> None:
     mean = (texts["a"] + texts["b"]) / 2
     np.testing.assert_allclose(built[0], mean / np.linalg.norm(mean), rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(built, axis=1), 1, rtol=1e-6)
+
+
+def test_a_class_whose_prompts_cancel_out_is_refused() -> None:
+    """It would be NaN, and NaN wins every argmax."""
+    texts = {
+        name: sign * np.eye(3, dtype=np.float32)[axis] for name, sign, axis in (("a", 1, 0), ("b", -1, 0), ("c", 1, 1))
+    }
+    with pytest.raises(IbenchError, match="one class, 'a' and the like, are zero or add up to it"):
+        class_embeddings([["c"], ["a", "b"]], texts)
 
 
 def test_wilson_equals_scipy_and_the_formula() -> None:
