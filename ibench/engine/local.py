@@ -89,7 +89,8 @@ class DecodePool:
         """All items of all pieces decoded and prepared, in order: tensors [views, ...], or why there is none.
 
         Workers go on with the next piece while the last samples of one are encoded, and with what is behind a piece
-        that is made inline while that is made.
+        that is made inline while that is made. Raises IbenchError for a front end that fails or gives no views, and for
+        workers that die as they start; RuntimeError once the pool is closed.
         """
         for piece, future in self._submitted(work):
             for result in self._results(piece, future):
@@ -175,12 +176,12 @@ class DecodePool:
     def _kill(self) -> None:
         with self._changing:
             executor, self._executor = self._executor, None
-            self.forked = self.forked and executor is None
-            self._lost = self._lost or executor is not None
-        if executor is not None:
-            for process in list((executor._processes or {}).values()):
-                process.kill()
-            executor.shutdown(cancel_futures=True)
+            if executor is None:
+                return
+            self.forked, self._lost = False, True
+        for process in list((executor._processes or {}).values()):
+            process.kill()
+        executor.shutdown(cancel_futures=True)
 
 
 def _chunks(work: Iterable[Piece]) -> Iterator[Piece]:
@@ -232,7 +233,7 @@ def _prepared(item: Decodable, prepare: Prepare) -> Tensor | Unreadable:
         return _views(prepare(item.decode()), item.id)
     except UnreadableSample as error:
         return Unreadable(str(error))
-    except (IbenchError, KeyboardInterrupt):
+    except IbenchError:
         raise
     except Exception as error:
         raise IbenchError(f"sample {item.id}: preprocessing failed: {type(error).__name__}: {error}") from error
