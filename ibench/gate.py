@@ -118,8 +118,9 @@ def judge(
     A task fails when it is missing (``broken`` says why), not finite, of other samples, or unreadable beyond the limit;
     when it is significantly worse (one-sided, in pairs, Holm over the tasks) by more than ``min_effect``; below its
     floor; or not shown to be within its margin. It is inconclusive where a loss of ``min_effect`` is neither ruled out
-    nor would have been found. With ``exact`` both have to be of one checkpoint, and the outcome of every sample the
-    same. A margin that is kept settles it.
+    nor would have been found, unless a margin that is kept settles it. With ``exact`` both have to be of one
+    checkpoint, and the outcome of every sample the same.
+
     Raises IbenchError for a policy of tasks that the baseline has not, and where per-sample rows are not kept.
     """
     refuse_unknown(policy, baseline)

@@ -41,7 +41,8 @@ def file_digests(paths: Sequence[Path]) -> list[str]:
     """SHA-256 of each file's bytes, in order.
 
     A digest is remembered under path, size, inode and both times (the change time cannot be set by a program, so
-    a file replaced under the same name is read again). Raises OSError for a file that cannot be read.
+    a file replaced under the same name is read again). Raises OSError for a file that cannot be read, and IbenchError
+    where nothing can be remembered.
     """
     digests: list[str] = []
     for start in range(0, len(paths), _FILES_AT_ONCE):
@@ -51,12 +52,16 @@ def file_digests(paths: Sequence[Path]) -> list[str]:
 
 
 def memoised(key: str, compute: Callable[[], str]) -> str:
-    """``compute()``, remembered under ``key`` across processes; the key must name content, not a place."""
+    """``compute()``, remembered under ``key`` across processes; the key must name content, not a place.
+
+    Raises IbenchError where nothing can be remembered.
+    """
     return _remembered([(key, compute)])[0]
 
 
 @contextmanager
 def _memo() -> Iterator[sqlite3.Connection]:
+    """The table of what is remembered. Raises IbenchError where it cannot be made, read or written to."""
     path = cache_dir() / "digests.sqlite"
     make_folder(path.parent, CACHE_WAY_OUT)
     try:

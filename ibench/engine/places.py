@@ -35,7 +35,7 @@ class Place(Protocol):
     def holds(self, name: str) -> bool: ...
 
     def read(self, name: str) -> bytes | None:
-        """A file's bytes, or None where it is not there; none of what is there and no file."""
+        """A file's bytes, or None where it is not there; for a folder in its place, no bytes."""
         ...
 
     def write(self, name: str, data: bytes, replace: bool = True) -> None:

@@ -36,7 +36,8 @@ class Scored(NamedTuple):
 def side(
     cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors]
 ) -> tuple[Vectors, list[Item]]:
-    """The vectors and items of a modality: texts, or the samples that could be read."""
+    """The vectors and items of a modality: texts, or the samples that could be read. Raises IbenchError where none
+    could."""
     if modality is not Modality.TEXT:
         return readable(cell, modality, embeddings)
     texts = list(cell.dataset.items[modality])
@@ -44,7 +45,7 @@ def side(
 
 
 def readable(cell: Cell, modality: Modality, embeddings: Mapping[Modality, Embeddings]) -> tuple[Vectors, list[Item]]:
-    """The vectors and items of a modality without those that could not be read."""
+    """The vectors and items of a modality without those that could not be read. Raises IbenchError where none could."""
     part = embeddings[modality]
     kept = [position for position in range(len(part.vectors)) if position not in part.unreadable]
     if not kept:

@@ -31,7 +31,10 @@ class _Searched(NamedTuple):
 def score(
     cell: Cell, embeddings: Mapping[Modality, Embeddings], embedding_of: Mapping[str, Vectors], seed: int
 ) -> Scored:
-    """One sound after the other, so that the maps of one frame are all that is held at a time."""
+    """One sound after the other, so that the maps of one frame are all that is held at a time.
+
+    Raises IbenchError where no sound has a frame that could be read.
+    """
     spec, search = cell.spec, cell.protocol.search
     assert search is not None
     frames = _searched(cell, embeddings)
