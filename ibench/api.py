@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,13 @@ from ibench.running import (
     cores,
     data_root_of,
     diagnosed,
+    held_in,
     joined,
     maker,
     means_of,
     opened_store,
     prepared,
     probed_sizes,
-    read_or_made,
     refuse_one_name,
     refuse_sweep,
     scored,
@@ -140,7 +139,7 @@ def evaluate(
             if run.texts is not None:
                 kept.note_items(run.texts)
             phases = {"read": read - started, "encode": time.monotonic() - read}
-            held = partial(read_or_made, store=kept, make=lambda job: make([job], WHOLE))
+            held = held_in(kept, make)
             settings = replace(settings, batch_size=batch_size or probed_sizes(run, kept))
             records, refused = scored(run, held, settings, max_unreadable, phases, encoded, out)
     if refused and not (skip_unavailable and records):
@@ -275,7 +274,7 @@ def diagnose(
         make(run.jobs, WHOLE)
         if run.texts is not None:
             kept.note_items(run.texts)
-        held = partial(read_or_made, store=kept, make=lambda job: make([job], WHOLE))
+        held = held_in(kept, make)
         embedding_of = by_text(run, held)
         return [diagnosed(run, cell, jobs, held, embedding_of, temperature) for cell, jobs in run.cells]
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -42,6 +42,9 @@ ENGINES = ("local", "ray")
 
 Prompts: TypeAlias = str | Sequence[str | PromptSet | None] | None
 """A prompt set, or several; None is the protocol's own."""
+
+Make: TypeAlias = Callable[[Sequence[Job], Share], int]
+"""Makes the shards of jobs that the store lacks and that fall to a share; returns how many samples were encoded."""
 
 _WORKER_STARTS_IN = 6.0
 """Seconds of a core until a decode process has imported what it needs: decoding that is done sooner is done here."""
@@ -103,6 +106,10 @@ class Run:
 def prepared(
     request: Request, settings: Settings, store: EmbeddingStore, tell: Progress, cluster: Cluster | None = None
 ) -> Run:
+    """The checkpoint opened for its card, the tasks bound to their data, and what has to be embedded for them.
+
+    Raises IbenchError for what cannot be opened or bound, unless the request skips what is not there.
+    """
     checkpoint = _checkpoint(request.encoder, settings, cluster)
     cells = _bound(request, checkpoint, tell)
     texts = text_job(cells, checkpoint.card, settings)
@@ -114,6 +121,7 @@ def prepared(
 
 
 def refuse_sweep(run: Run, points: int | None) -> None:
+    """Raises IbenchError for a number of weights that makes no sweep, and where no task has weights."""
     if points is None:
         return
     if points < 2:
@@ -135,14 +143,21 @@ def refuse_one_name(run: Run) -> None:
 
 
 def means_of(run: Run, settings: Settings, workers: int | None) -> Means:
-    size = settings.batch_size if isinstance(settings.batch_size, int) else None
+    """What a run encodes with. Raises IbenchError for ``workers`` below 0.
+
+    Where nobody says how many decode, they are as many as `cores` says if that pays. If not, one is forked, and so
+    there at once: a decoder that crashes or hangs costs its sample, and not the run, however small that is.
+    """
     if workers is not None and workers < 0:
         raise IbenchError(f"{workers} decode processes: at least 0, for none")
-    pinned, many = settings.device.startswith("cuda"), _workers_pay(run.jobs)
-    if workers is not None or many:
-        return Means(size, cores() if workers is None else workers, pinned)
-    forks = sys.platform == "linux"
-    return Means(size, int(forks), pinned, forks)
+    size = settings.batch_size if isinstance(settings.batch_size, int) else None
+    means = Means(size, pinned=settings.device.startswith("cuda"))
+    if workers is not None:
+        return replace(means, workers=workers)
+    if _workers_pay(run.jobs):
+        return replace(means, workers=cores())
+    forks = sys.platform == "linux"  # macOS has libraries that a forked process may not use, and Windows forks none
+    return replace(means, workers=int(forks), forked=forks)
 
 
 def maker(
@@ -153,7 +168,7 @@ def maker(
     means: Means,
     tell: Progress,
     cluster: Cluster | None,
-) -> Callable[[Sequence[Job], Share], int]:
+) -> Make:
     """How shards of jobs are made: here or on the cluster, which is no use for vectors that are there already."""
     if cluster is None or run.checkpoint.card.by_id:
         return lambda jobs, share: encode_missing(jobs, store, run.open, means, tell, share)
@@ -170,16 +185,23 @@ def probed_sizes(run: Run, store: EmbeddingStore) -> dict[Modality, int]:
     return {modality: size for modality, size in sizes.items() if size is not None}
 
 
-def read_or_made(job: Job, store: EmbeddingStore, make: Callable[[Job], int]) -> Embeddings:
-    """A job's embeddings; what is found damaged while they are read is made again, once."""
-    held = store.load(job)
-    if held is None:
-        make(job)
-        held = store.load(job)
-    if held is None:
-        raise IbenchError(
-            f"{job.title}: the store at {store.place} does not keep what is written; name another: --store"
-        )
+def held_in(store: EmbeddingStore, make: Make) -> Callable[[Job], Embeddings]:
+    """The embeddings of a job that was made; what is found damaged while they are read is made again, once.
+
+    What is returned raises IbenchError where the store has lost them again.
+    """
+
+    def held(job: Job) -> Embeddings:
+        found = store.load(job)
+        if found is None:
+            make([job], WHOLE)
+            found = store.load(job)
+        if found is None:
+            raise IbenchError(
+                f"{job.title}: the store at {store.place} does not keep what is written; name another: --store"
+            )
+        return found
+
     return held
 
 
@@ -247,6 +269,7 @@ def diagnosed(
     embedding_of: Mapping[str, Vectors],
     temperature: float,
 ) -> Diagnosis:
+    """How the modalities of one task lie. Raises IbenchError for a sample that cannot be read."""
     embeddings = _by_modality(jobs, held)
     _refuse_unreadable(cell, embeddings, 0)
     card = run.checkpoint.card
@@ -274,6 +297,7 @@ def joined(
 
 
 def settings_of(request: Request, batch_size: int | None, seed: int, cluster: Cluster | None = None) -> Settings:
+    """The settings with the device that there is, here or on the cluster. Raises IbenchError for what is none."""
     if batch_size is not None and batch_size < 1:
         raise IbenchError(f"batch size {batch_size}: at least 1, or auto")
     device = device_here(request.device) if cluster is None else device_on(cluster, request.device)
@@ -281,6 +305,7 @@ def settings_of(request: Request, batch_size: int | None, seed: int, cluster: Cl
 
 
 def checked_dtype(asked: str) -> str:
+    """The dtype as it was asked for. Raises IbenchError for an unknown one."""
     if asked not in DTYPES:
         raise IbenchError(f"no dtype '{asked}'; known: {', '.join(DTYPES)}")
     return asked
@@ -376,6 +401,7 @@ def opened_store(request: Request) -> Iterator[EmbeddingStore]:
 
 
 def _workers_pay(plan: Sequence[Job]) -> bool:
+    """Whether decoding takes longer here than decode processes take to start."""
     seconds = sum(
         len(job.items) * _DECODED_IN.get(Modality(job.modality), _ANY_DECODED_IN) for job in plan if not job.inline
     )
@@ -388,6 +414,7 @@ def cores() -> int:
 
 
 def by_text(run: Run, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]:
+    """The vector of each text of a run."""
     texts = {text for cell, _ in run.cells for text in cell.all_texts()} if run.known else ()
     known = {text: run.known[digest] for text in texts if (digest := sha256_text(text)) in run.known}
     if run.texts is None:
