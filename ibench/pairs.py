@@ -83,11 +83,12 @@ def has_hits(record: Record) -> bool:
 
 
 def _rows_of(first: Kept, second: Kept) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The per-sample rows behind the headline metric of both, sample by sample."""
+    """The per-sample rows behind the headline metric of both, sample by sample. Raises IbenchError where they are not
+    kept, or of different samples."""
     metric = first.record.headline
-    own = asked(metric, first.samples())
+    own, others = asked(metric, first.samples()), second.samples()
     try:
-        return own, aligned(own, asked(metric, second.samples()))
+        return own, aligned(own, asked(metric, others))
     except IbenchError as error:
         raise IbenchError(f"{first.rows} and {second.rows}: {error}; run the task again") from error
 
