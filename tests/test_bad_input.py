@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,13 +25,13 @@ from ibench.modalities import Modality
 Toy = Callable[[str], str]
 
 
-def refused(done: object, *told: str) -> None:
+def refused(done: subprocess.CompletedProcess[str], *told: str) -> None:
     """Exit 2, nothing on stdout, one line of error that says all of ``told``."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("ibench: error:")]  # type: ignore[attr-defined]
-    assert done.returncode == 2, done.stderr  # type: ignore[attr-defined]
-    assert done.stdout == ""  # type: ignore[attr-defined]
-    assert len(lines) == 1, done.stderr  # type: ignore[attr-defined]
-    assert "Traceback" not in done.stderr  # type: ignore[attr-defined]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ibench: error:")]
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
     for words in told:
         assert words in lines[0], lines[0]
 
@@ -60,7 +61,7 @@ def test_neither_task_nor_suite(ibench: RunIbench, toy: Toy) -> None:
         (("path: colours", "path: /etc"), 6, "inside the data root"),
         (("target: text", "target: [text"), 6, "not valid YAML"),
         (("version: 1", "version: 1\nversion: 2"), 3, "key 'version' twice"),
-        (("version: 1", "version: 1\nchance: 33"), 1, "a share of 1, not 33"),
+        (("version: 1", "version: 1\nchance: 33"), 1, "'chance' is a share of 1, not 33"),
         (("version: 1", "version: 1\nmetrics: top1"), 3, "metrics: expected a list"),
         (("version: 1", "version: 1\nlabels: [yes, no]"), 3, "in quotes"),
         (("version: 1", "version: 1\nlabels: {red: []}"), 3, "'red' has no name"),
@@ -211,12 +212,19 @@ def test_a_folder_has_no_columns_and_is_no_file(ibench: RunIbench, toy: Toy, col
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [("None", "NoneType"), ("vectors.numpy()", "ndarray"), ("vectors[1:]", r"a tensor \["), ("vectors[0]", "a tensor")],
+    [
+        (lambda vectors: None, "NoneType"),
+        (lambda vectors: vectors.numpy(), "ndarray"),
+        (lambda vectors: vectors[1:], r"a tensor \["),
+        (lambda vectors: vectors[0], "a tensor"),
+    ],
 )
-def test_an_encoder_that_gives_no_vector_for_each_view(tmp_path: Path, colours: Path, given: str, told: str) -> None:
+def test_an_encoder_that_gives_no_vector_for_each_view(
+    colours: Path, given: Callable[[torch.Tensor], object], told: str
+) -> None:
     spoilt = make_oracle("cpu", "fp32")
     encode = spoilt.encode
-    spoilt.encode = lambda modality, batch: eval(given, {"vectors": encode(modality, batch)})
+    spoilt.encode = lambda modality, batch: given(encode(modality, batch))
     with pytest.raises(IbenchError, match=f"'encode' gave {told}.*ibench encoders check"):
         evaluate(spoilt, [str(colours)])
 
