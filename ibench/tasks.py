@@ -299,6 +299,10 @@ class TaskSpec(_Strict):
                 raise ValueError(f"{self.kind} has no metric '{metric}'; {did_you_mean(metric, self.computed)}")
         if self.chance is not None and self.chance > 1 and not lower_is_better(self.headline):
             raise ValueError(f"'chance' is a share of 1, not {self.chance:g}; {self.headline} is told in percent")
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> TaskSpec:
         if self.kind is Kind.RETRIEVAL:
             if self.query is self.target:
                 raise ValueError(f"retrieval is between two modalities; 'query' and 'target' are both {self.query}")
