@@ -62,9 +62,9 @@ def test_processes_that_open_one_checkpoint_at_once(toy: Toy, monkeypatch: pytes
     together = threading.Barrier(4)
     renamed = os.replace
 
-    def rename(*names: object) -> None:
+    def rename(temporary: str, path: Path) -> None:
         together.wait(timeout=20)  # all have written, none has renamed
-        renamed(*names)  # type: ignore[arg-type]
+        renamed(temporary, path)
 
     def card(_: int) -> Card:
         return open_checkpoint(toy("oracle"), "cpu", "fp32").card

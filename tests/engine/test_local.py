@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def as_tensor(number: int) -> Tensor:
     return torch.tensor([[number]])
 
 
-def items(others: dict[int, object], n: int = 30) -> list[Item]:
-    return [Item(str(i), others.get(i, partial(good, i)), str(i)) for i in range(n)]  # type: ignore[arg-type]
+def items(others: Mapping[int, Callable[[], int]], n: int = 30) -> list[Item]:
+    return [Item(str(i), others.get(i, partial(good, i)), str(i)) for i in range(n)]
 
 
 def decoded(pool: DecodePool, some: list[Item]) -> list[object]:
