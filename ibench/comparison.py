@@ -127,7 +127,7 @@ def prompt_spreads(table: Comparison) -> list[PromptSpread]:
 
 def unlike(record: Record, other: Record) -> list[str]:
     """What keeps two records of one task and protocol from being compared."""
-    return [name for field, name in _SAME.items() if _told(record, field) != _told(other, field)]
+    return [name for field, name in _SAME.items() if _compared(record, field) != _compared(other, field)]
 
 
 def encoder_names(records: Sequence[Record]) -> list[str]:
@@ -179,8 +179,8 @@ def over_suite(table: Comparison, suite: str) -> dict[str, Standing]:
     return {encoder: Standing(means.get(encoder), places.get(encoder), lacking[encoder]) for encoder in table.encoders}
 
 
-def _told(record: Record, field: str) -> object:
-    """What a record says of a field; of unreadable samples which they are, for another library words its reasons so."""
+def _compared(record: Record, field: str) -> object:
+    """What has to be equal of a field; of unreadable samples which they are, as each library words its own reasons."""
     value: object = getattr(record, field)
     return set(value) if isinstance(value, dict) else value
 

@@ -70,9 +70,10 @@ def pinned(ready: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def ahead(things: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
-    """The same things in order, made in a thread that is up to ``depth`` ahead. What it raises is raised here.
+    """The same things in order, none of which is None, made in a thread that is up to ``depth`` ahead.
 
-    Gradients are off in it. The process does not wait for it: a run that is interrupted ends though its decoder hangs.
+    What it raises is raised here, in its turn. Gradients are off in it, which is a thread's own affair. Nobody waits
+    for it to end: a run that is interrupted ends though its decoder hangs.
     """
     asked, made = SimpleQueue[bool](), SimpleQueue[T | BaseException | None]()
     Thread(target=_make, args=(iter(things), asked, made), daemon=True).start()
@@ -90,7 +91,7 @@ def ahead(things: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
 
 @torch.no_grad()
 def _make(things: Iterator[T], asked: SimpleQueue[bool], made: SimpleQueue[T | BaseException | None]) -> None:
-    """Put the next thing whenever one is asked for, and None behind the last."""
+    """Put the next thing whenever one is asked for, or what was raised in its place; None behind the last."""
     while asked.get():
         try:
             made.put(next(things, None))

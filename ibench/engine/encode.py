@@ -240,7 +240,7 @@ def probed_batch_size(job: Job, encoder: EncodingModel, pool: DecodePool) -> int
 def _keep(
     job: Job, numbers: Sequence[int], shards: Iterator[Embeddings], store: EmbeddingStore, progress: Progress
 ) -> None:
-    total = sum(len(job.shards[number]) for number in numbers)
+    total = samples_of([(job, numbers)])
     progress.start(job.title, total)
     started = time.monotonic()
     for number in numbers:

@@ -239,13 +239,13 @@ def _prepared(item: Decodable, prepare: Prepare) -> Tensor | Unreadable:
         raise IbenchError(f"sample {item.id}: preprocessing failed: {type(error).__name__}: {error}") from error
 
 
-def _views(made: Any, id: str) -> Tensor:
+def _views(made: Any, sample: str) -> Tensor:
     """What a front end made of a sample. Raises IbenchError unless it has views, each with at least one axis."""
     shape = tuple(getattr(made, "shape", ()))
     if len(shape) < 2 or not shape[0]:
         found = f"shape {shape}" if hasattr(made, "shape") else type(made).__name__
         raise IbenchError(
-            f"sample {id}: 'preprocess' gave {found}, not a tensor [views, ...] with at least one view; "
+            f"sample {sample}: 'preprocess' gave {found}, not a tensor [views, ...] with at least one view; "
             "`[None]` after a single view puts that axis before it"
         )
     return made  # type: ignore[no-any-return]
