@@ -207,7 +207,7 @@ def test_ctrl_c_says_how_to_go_on(
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stderr.read()
     assert process.wait(timeout=10) == 130
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10, "far sooner than a batch of a minute, on a busy machine too"
     assert rest == "ibench: interrupted; the same command continues where this one stopped\n"
 
 
