@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -60,7 +61,8 @@ class DecodePool:
 
     A sample whose decoder crashes its worker, or is not done after ``limit`` seconds, costs that sample and not the
     run: the worker is replaced, and the samples it held are tried again one by one. Decoding here has no such shield.
-    ``forked`` workers are there at once, where others import for seconds; those that replace them are not forked.
+    ``forked`` workers are there at once, where others import for seconds; those that replace them are not forked. They
+    are for runs that nobody asked to have any: a front end that cannot be sent to them is called here.
     """
 
     def __init__(self, workers: int, limit: float = DECODE_LIMIT, forked: bool = False) -> None:
@@ -89,8 +91,9 @@ class DecodePool:
         """All items of all pieces decoded and prepared, in order: tensors [views, ...], or why there is none.
 
         Workers go on with the next piece while the last samples of one are encoded, and with what is behind a piece
-        that is made inline while that is made. Raises IbenchError for a front end that fails or gives no views, and for
-        workers that die as they start; RuntimeError once the pool is closed.
+        that is made inline while that is made. Raises IbenchError for a front end that fails, gives no views or cannot
+        be sent to the workers that were asked for, and for workers that die as they start; RuntimeError once the pool
+        is closed.
         """
         for piece, future in self._submitted(work):
             for result in self._results(piece, future):
@@ -100,22 +103,36 @@ class DecodePool:
         """Chunks in order, with their futures unless made inline; further ones are with the workers already."""
         self._waiting = waiting = deque[tuple[Piece, "Future[_Chunk] | None"]]()
         ahead = 0
-        for chunk in _chunks(work):
-            inline = chunk.inline or self.workers == 0
-            waiting.append((chunk, None if inline else self._submit(chunk)))
-            ahead += not inline
+        for chunk in _chunks(map(self._placed, work)):
+            waiting.append((chunk, None if chunk.inline else self._submit(chunk)))
+            ahead += not chunk.inline
             while waiting and ahead >= self.workers * _AHEAD:
                 ahead -= waiting[0][1] is not None
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
 
+    def _placed(self, piece: Piece) -> Piece:
+        """The piece, inline where workers cannot have it. Raises IbenchError where they were asked for."""
+        if piece.inline or self.workers == 0:
+            return replace(piece, inline=True)
+        try:
+            pickle.dumps(piece.prepare)
+        except Exception as error:  # pickling fails in many ways, each with a type of its own
+            if not self.forked:
+                raise IbenchError(
+                    f"a front end does not pickle, so no decode process can run it ({error}); make it a function of "
+                    "its module, or decode without processes: --workers 0"
+                ) from error
+            return replace(piece, inline=True)
+        return piece
+
     def _results(self, chunk: Piece, future: Future[_Chunk] | None) -> Iterable[Tensor | NDArray[Any] | Unreadable]:
         if future is None:
             return (self._prepared_here(item, chunk.prepare) for item in chunk.items)
         try:
             # the limit is for decoding, not for a worker's own start; but a forked one starts at once or never
-            self._ready.result(timeout=self.limit if self.forked else None)
+            self._ready.result(timeout=self.limit if self._forking else None)
             return future.result(timeout=self.limit)
         except (BrokenProcessPool, FutureTimeout):
             self._kill()
@@ -160,13 +177,17 @@ class DecodePool:
             if self._executor is None:
                 # a forked child of a process that runs torch threads may hang in the first lock it meets: seldom, as
                 # torch's own loaders show, which fork; then the limit finds it, and the workers that follow are spawned
-                context = multiprocessing.get_context("fork" if self.forked else "spawn")
+                context = multiprocessing.get_context("fork" if self._forking else "spawn")
                 self._executor = ProcessPoolExecutor(self.workers, context, _start_worker, (list(sys.path),))
                 self._ready = _submit(self._executor, _nothing)
             executor, ready = self._executor, self._ready
         if self._lost:  # workers that die with nothing to decode would make every sample look like poison
             ready.result()
         return executor
+
+    @property
+    def _forking(self) -> bool:
+        return self.forked and not self._lost
 
     def _refuse_if_closed(self) -> None:
         """End a thread that still reads from the pool, at its next sample."""
@@ -178,7 +199,7 @@ class DecodePool:
             executor, self._executor = self._executor, None
             if executor is None:
                 return
-            self.forked, self._lost = False, True
+            self._lost = True
         for process in list((executor._processes or {}).values()):
             process.kill()
         executor.shutdown(cancel_futures=True)

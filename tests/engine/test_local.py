@@ -99,6 +99,14 @@ def test_a_bug_in_preprocessing_is_no_unreadable_sample(workers: int) -> None:
         decoded(pool, items({1: bug}, n=3))
 
 
+def test_a_front_end_that_does_not_pickle_is_called_here_unless_workers_were_asked_for() -> None:
+    work = [Piece(items({}, n=3), lambda number: torch.tensor([[number]]))]
+    with DecodePool(1, forked=True) as pool:
+        assert [int(one) for one in pool.stream(work) if isinstance(one, Tensor)] == [0, 1, 2]
+    with pytest.raises(IbenchError, match=r"does not pickle.*lambda.*--workers 0"), DecodePool(1) as pool:
+        list(pool.stream(work))
+
+
 def test_a_thread_that_reads_from_a_pool_ends_with_it_at_its_next_sample() -> None:
     """The run has failed elsewhere, or was interrupted: nobody wants what is decoded."""
     with DecodePool(0) as pool:
