@@ -13,7 +13,7 @@ from ibench.errors import IbenchError, did_you_mean
 from ibench.modalities import Modality
 from ibench.prompts import PromptSet, fill, load_prompts
 from ibench.scoring.composition import Labels, Query, draw
-from ibench.tasks import MATCHING, Kind, Protocol, Relevant, TaskSpec
+from ibench.tasks import MATCHING, Kind, Protocol, Relevant, Search, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,8 @@ def bind(
     drawn = drawn and limited is not None
     if limited is not None:
         dataset = dataset.limited(limited, drawn, matched=not spec.pooled)
-    frames: Sequence[Frame] = ()
-    if chosen.search is not None:
-        if not any(item.boxes for item in dataset.items[spec.query]):
-            raise IbenchError(
-                f"{spec.name}: reader '{spec.dataset.reader}' says of no {spec.query} where its source is; use one "
-                "that reads boxes, such as 'vggss'"
-            )
-        frames = frames_of(dataset.items[spec.target], chosen.search.windows, dataset.proposals)
+    frames = _frames(spec, dataset, chosen.search) if chosen.search is not None else ()
+    if frames:
         windows = [window for frame in frames for window in frame.windows]
         dataset = replace(dataset, items={**dataset.items, spec.target: windows}, _digests={})
     if spec.kind in MATCHING or not (prompts or chosen.prompts):
@@ -130,6 +124,16 @@ def bind(
         drawn,
         frames=frames,
     )
+
+
+def _frames(spec: TaskSpec, dataset: Dataset, search: Search) -> Sequence[Frame]:
+    """The frames of a localisation with their windows. Raises IbenchError where no sound says where its source is."""
+    if not any(item.boxes for item in dataset.items[spec.query]):
+        raise IbenchError(
+            f"{spec.name}: reader '{spec.dataset.reader}' says of no {spec.query} where its source is; use one "
+            "that reads boxes, such as 'vggss'"
+        )
+    return frames_of(dataset.items[spec.target], search.windows, dataset.proposals)
 
 
 def _refuse_headline_of_text(spec: TaskSpec) -> None:
