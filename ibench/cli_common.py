@@ -89,7 +89,7 @@ def refuse_unwritable(path: Path | None) -> None:
 
 
 def show(text: str) -> None:
-    """Print the result of a command whose exit code says something: it says so whoever reads the text."""
+    """Print the result of a command whose exit code says something: the same, whether or not anybody reads the text."""
     with suppress(BrokenPipeError):
         print(text)
     written_out()

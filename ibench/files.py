@@ -14,7 +14,7 @@ WAY_OUT = "make room there or name another place"
 
 
 def write_whole(path: Path, data: str | bytes, *, replace: bool = True, way_out: str = WAY_OUT) -> None:
-    """Write a file that all may read, and the folders above it where they lack.
+    """Write a file that all may read, and the folders above it where there are none.
 
     Killed at any moment, it is whole or as it was; written by several processes at once, it is one of theirs; unless
     ``replace``, one that is there already stays. Raises IbenchError, with ``way_out``, where it cannot be written: no
@@ -44,7 +44,7 @@ def make_folder(folder: Path, way_out: str = WAY_OUT) -> None:
 
 @contextmanager
 def refusals_told(place: Path, way_out: str = WAY_OUT) -> Iterator[None]:
-    """A full disk, a quota, a folder that is not ours: the user's to mend, so an IbenchError."""
+    """Raises IbenchError for an OSError within: a full disk, a quota, a folder not ours are for the user to mend."""
     try:
         yield
     except OSError as error:

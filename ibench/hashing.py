@@ -16,7 +16,7 @@ from ibench.files import make_folder
 from ibench.resources import CACHE_WAY_OUT, cache_dir
 
 _BLOCK = 1 << 20
-_FILES_AT_ONCE = 256  # a run that is stopped keeps what it hashed before these
+_FILES_AT_ONCE = 256  # between two writes of the memo: a run that is stopped hashes no more than these again
 
 
 def sha256_text(text: str) -> str:
