@@ -61,7 +61,7 @@ def test_neither_task_nor_suite(ibench: RunIbench, toy: Toy) -> None:
         (("path: colours", "path: /etc"), 6, "inside the data root"),
         (("target: text", "target: [text"), 6, "not valid YAML"),
         (("version: 1", "version: 1\nversion: 2"), 3, "key 'version' twice"),
-        (("version: 1", "version: 1\nchance: 33"), 1, "'chance' is a share of 1, not 33"),
+        (("version: 1", "version: 1\nchance: 33"), 1, "a share of 1, not 33"),
         (("version: 1", "version: 1\nmetrics: top1"), 3, "metrics: expected a list"),
         (("version: 1", "version: 1\nlabels: [yes, no]"), 3, "in quotes"),
         (("version: 1", "version: 1\nlabels: {red: []}"), 3, "'red' has no name"),
