@@ -127,6 +127,8 @@ def evaluate(
             refuse_sweep(run, sweep)
             if out is not None:  # refused now, not when all is encoded
                 refuse_one_name(run)
+                card = run.checkpoint.card
+                results.refuse_namesake(card.name, card.checkpoint_sha256, card.function, Path(out))
                 make_folder(Path(out))
             read = time.monotonic()
             means = means_of(run, settings, workers)

@@ -96,6 +96,7 @@ def record_of(
             name=card.name,
             family=card.family,
             checkpoint_sha256=card.checkpoint_sha256,
+            function=card.function,
             trained_pairs=card.trained_pairs,
             preprocessing=card.preprocessing,
             dim=next(iter(embeddings.values())).vectors.shape[1],

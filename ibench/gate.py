@@ -26,7 +26,7 @@ Cell = tuple[str, str]
 class Limits(BaseModel):
     """What holds for one task instead of the policy's own, in points (median ranks: places)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_effect: float | None = Field(default=None, ge=0)
     margin: float | None = Field(default=None, gt=0)
@@ -43,7 +43,7 @@ class Policy(BaseModel):
     tasks, and their ``floor``, which the score has to reach.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_effect: float = Field(default=0.5, ge=0)
     margin: float | None = Field(default=None, gt=0)

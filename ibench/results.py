@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -35,14 +36,21 @@ _COLUMNS = {
 """What the rows of a kind have at least; without one of these they are no rows of it."""
 
 
+def short(digest: str | None) -> str:
+    """The beginning of an encoder's digest, as folders and tables have it."""
+    return (digest or "unhashed")[:8]
+
+
 class EncoderIdentity(BaseModel):
-    """Which encoder was measured: its name for people, the digest of its content for programs."""
+    """Which encoder was measured: its name for people, the digest of its content for programs; of a factory also which
+    ``function`` made it, for all functions of a file have its digest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     family: str
     checkpoint_sha256: str | None
+    function: str = ""
     trained_pairs: tuple[tuple[Modality, Modality], ...]
     preprocessing: dict[Modality, str]
     dim: int
@@ -51,7 +59,7 @@ class EncoderIdentity(BaseModel):
     @property
     def short_digest(self) -> str:
         """The beginning of the digest, which tells encoders of one name apart."""
-        return (self.checkpoint_sha256 or "unhashed")[:8]
+        return short(self.checkpoint_sha256)
 
 
 FIRST_LEG, SHARE = "first_leg_recall@1", "share_of_trained"
@@ -193,7 +201,30 @@ def slug(name: str) -> str:
 
 def folder_of(record: Record, results: Path) -> Path:
     """Where an encoder's records lie: its name, and the beginning of its digest, for names repeat."""
-    return results / f"{slug(record.encoder.name)}-{record.encoder.short_digest}"
+    return _folder_named(record.encoder.name, record.encoder.short_digest, results)
+
+
+def refuse_namesake(name: str, digest: str | None, function: str, results: Path) -> None:
+    """Raises IbenchError where another function of the same factory, with the same name on its card, has records: those
+    of this one would take their place."""
+    folder = _folder_named(name, short(digest), results)
+    others = {record.encoder.function for record in _readable(folder.glob("*.json"))} - {"", function}
+    if function and others:
+        raise IbenchError(
+            f"{folder}: holds the records of '{min(others)}', and '{function}' of the same file is called '{name}' as "
+            "well; give the cards different names, or name another folder: --out"
+        )
+
+
+def _folder_named(name: str, short_digest: str, results: Path) -> Path:
+    return results / f"{slug(name)}-{short_digest}"
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[Record]:
+    """The records among files; what is none, or of an older form, is written again."""
+    for path in paths:
+        with suppress(IbenchError):
+            yield load(path)
 
 
 def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
@@ -329,7 +360,4 @@ def _row_of(row: Mapping[str, str | None], where: str) -> Published:
 
 
 def _same(path: Path, record: Record) -> bool:
-    try:
-        return load(path).measured() == record.measured()
-    except IbenchError:  # an older form of record: written again
-        return False
+    return any(held.measured() == record.measured() for held in _readable([path]))

@@ -257,10 +257,13 @@ def test_two_functions_of_a_factory_make_two_encoders(ibench: RunIbench, colours
         file.write("    twin.spoil = 'constant'\n    return twin\n")
     run = ("run", "--task", colours, "--json", "--ckpt")
     scores = [
-        json.loads(ibench(*run, f"two_encoders.py:{name}").stdout)[0]["metrics"]["top1"]["value"]
+        json.loads(ibench(*run, f"two_encoders.py:{name}", "--out", name).stdout)[0]["metrics"]["top1"]["value"]
         for name in ("make_oracle", "make_twin", "make_oracle")
     ]
     assert scores == [1.0, pytest.approx(1 / 3), 1.0]
+    # one name, one file: the record of one would take the place of the other's
+    other = ibench(*run, "two_encoders.py:make_twin", "--out", "make_oracle")
+    refused(other, "records of 'make_oracle'", "give the cards different names")
 
 
 def test_a_factory_that_returns_no_encoder(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
