@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from pyarrow.lib import ArrowException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -34,6 +35,14 @@ _COLUMNS = {
     Kind.LOCALISATION: (_RANKED - {"rank"}) | {"frame", "boxes", "scores", "ciou", "pointing"},
 }
 """What the rows of a kind have at least; without one of these they are no rows of it."""
+_HOLD = {
+    "text": ("id", "prediction", "cluster", "direction", "frame"),
+    "whole numbers": ("rank", "gallery"),
+    "numbers": ("score", "ciou"),
+    "true or false": ("correct", "pointing"),
+    "lists of numbers": ("scores",),
+}
+"""What columns hold, in every row."""
 
 
 def short(digest: str | None) -> str:
@@ -296,7 +305,21 @@ class Kept:
             raise IbenchError(f"{self.rows}: cannot be read ({error}); run the task again") from error
         if lacking := sorted(_COLUMNS[self.record.kind] - set(rows.columns)):
             raise IbenchError(f"{self.rows}: lacks the columns {', '.join(lacking)}; run the task again")
+        for what, columns in _HOLD.items():
+            for column in _COLUMNS[self.record.kind].intersection(columns):
+                if not _holds(rows[column], what):
+                    raise IbenchError(
+                        f"{self.rows}: column '{column}' does not hold {what} in every row; run the task again"
+                    )
         return rows
+
+
+def _holds(column: pd.Series[Any], what: str) -> bool:
+    if what == "text":
+        return pd.api.types.infer_dtype(column) in ("string", "empty") and not column.hasnans
+    if what == "lists of numbers":
+        return all(isinstance(row, np.ndarray) and row.dtype.kind in "fiu" for row in column)
+    return column.dtype.kind in {"whole numbers": "iu", "numbers": "fiu", "true or false": "b"}[what]
 
 
 @dataclass(frozen=True)

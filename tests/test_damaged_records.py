@@ -42,6 +42,15 @@ def without(column: str) -> Callable[[Path], None]:
     return edit
 
 
+def holding(column: str, *values: object) -> Callable[[Path], None]:
+    def edit(record: Path) -> None:
+        rows = record.with_suffix(".parquet")
+        table = pd.read_parquet(rows)
+        table.assign(**{column: [*values, *table[column][len(values) :].astype(object)]}).to_parquet(rows, index=False)
+
+    return edit
+
+
 def no_file_of_rows(record: Path) -> None:
     record.with_suffix(".parquet").unlink()
     record.with_suffix(".parquet").mkdir()
@@ -68,6 +77,11 @@ def test_a_damaged_record(tmp_path: Path, ibench: RunIbench, damage: Callable[[P
     [
         (without("rank"), "lacks the columns rank; run the task again"),
         (without("score"), "lacks the columns score; run the task again"),
+        (holding("rank", *["1"] * 30), "column 'rank' does not hold whole numbers in every row; run the task again"),
+        (holding("rank", None), "column 'rank' does not hold whole numbers"),
+        (holding("score", *["0.5"] * 30), "column 'score' does not hold numbers"),
+        (holding("correct", None), "column 'correct' does not hold true or false"),
+        (holding("id", None), "column 'id' does not hold text"),
         (no_file_of_rows, "t"),
     ],
 )

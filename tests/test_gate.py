@@ -267,6 +267,10 @@ def test_a_review_sees_only_what_moved(tmp_path: Path, ibench: RunIbench) -> Non
             "did you mean task?",
         ),
         (
+            ("check", "--baseline", "both/one-6f6e6500", "--run", "both/one-6f6e6500", "--policy", "infinite.yaml"),
+            "infinite.yaml:1: min_effect: Input should be a finite number (found inf); and 1 more",
+        ),
+        (
             ("check", "--baseline", "both/one-6f6e6500", "--ckpt", "none.py:make", "--policy", "tasks.yaml", "--quiet"),
             "did you mean task?",
         ),
@@ -288,6 +292,7 @@ def test_bad_input_is_exit_2(tmp_path: Path, ibench: RunIbench, arguments: tuple
     for name in ("one", "two"):
         write_run(tmp_path / "both", {"task": HALF}, name)
     (tmp_path / "policy.yaml").write_text("min_efect: 1\n")
+    (tmp_path / "infinite.yaml").write_text("min_effect: .inf\ntasks: {task: {margin: .nan}}\n")
     (tmp_path / "tasks.yaml").write_text("tasks: {tsak2: {floor: 3}}\n")
     done = ibench(*arguments)
     assert done.returncode == 2, done.stderr
