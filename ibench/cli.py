@@ -87,7 +87,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of few-shot draws.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     bridge: Annotated[bool, typer.Option("--bridge", help="Emergent pairs also through what binds them.")] = False,
-    sweep: Annotated[Optional[int], typer.Option(min=2, help="Compositions at so many weights, as a curve.")] = None,  # noqa: UP045
+    sweep: Annotated[Optional[int], typer.Option(min=2, max=1001, help="Compositions at so many weights, as a curve.")] = None,  # noqa: UP045
     shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
     engine: Annotated[str, typer.Option(help="local, or ray: the processes of a Ray cluster encode.")] = "local",
     actors: Annotated[Optional[int], typer.Option(min=1, help="Processes on Ray; default: GPUs or nodes.")] = None,  # noqa: UP045
@@ -112,19 +112,20 @@ def run(
         "bridge": bridge,
     }
     how = {"batch_size": batch_size_from(batch_size), "workers": workers}
-    if plan:
-        _plan(what, engine, as_json, quiet)
-        return
     share = _torchrun_share()
     if share is not None and shards is not None:
         raise IbenchError("torchrun gives each process its share: run it without --shards")
     if engine == "ray" and (share is not None or shards is not None):
         raise IbenchError("--engine ray gives out the shards by itself: run it without torchrun and without --shards")
+    if engine == "local" and (actors is not None or shard_limit is not None):
+        raise IbenchError("--actors and --shard-limit are for --engine ray, which has no --shards")
     if share is not None:
         what["device"] = _torchrun_device(device)
-    if shards is not None:
-        if actors is not None or shard_limit is not None:
-            raise IbenchError("--actors and --shard-limit are for --engine ray, which has no --shards")
+    if plan:
+        if shards is not None:
+            raise IbenchError("--plan is of all shards: run it without --shards")
+        _plan(what, engine, as_json, quiet)
+    elif shards is not None:
         _encode(what, _share(shards), "the command without --shards", quiet, **how)
     elif share is not None and share.index > 0:  # the first process waits for the others' shards, and scores
         _encode(what, share, "the first process", quiet, **how)

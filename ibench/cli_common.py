@@ -67,9 +67,9 @@ def named(tasks: str | None, suite: str | None, how: str) -> list[str]:
 
 def batch_size_from(asked: str) -> int | None:
     """A batch size as `evaluate` takes it; None for auto."""
-    if not asked.isdecimal() and asked != "auto":
+    if asked != "auto" and not (asked.isdecimal() and int(asked)):
         raise IbenchError(f"--batch-size {asked}: a whole number from 1, or auto")
-    return int(asked) if asked.isdecimal() else None
+    return None if asked == "auto" else int(asked)
 
 
 def write_text(path: Path, text: str, mode: str) -> None:

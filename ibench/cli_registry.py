@@ -176,7 +176,11 @@ def collect_store(
 
 
 def _opened_store(place: str | None) -> EmbeddingStore:
+    from ibench.engine.places import Folder
     from ibench.engine.store import EmbeddingStore
     from ibench.resources import store_dir
 
-    return EmbeddingStore(place if place is not None else store_dir())
+    store = EmbeddingStore(place if place is not None else store_dir())
+    if place is not None and isinstance(store.place, Folder) and not store.place.root.is_dir():
+        raise IbenchError(f"store {place}: there is none; `ibench run --store {place}` would make it")
+    return store

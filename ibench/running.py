@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ibench.engine.ray import Cluster
 
 ENGINES = ("local", "ray")
+MAX_SWEEP = 1001
 
 Prompts: TypeAlias = str | Sequence[str | PromptSet | None] | None
 """A prompt set, or several; None is the protocol's own."""
@@ -124,8 +125,8 @@ def refuse_sweep(run: Run, points: int | None) -> None:
     """Raises IbenchError for a number of weights that makes no sweep, and where no task has weights."""
     if points is None:
         return
-    if points < 2:
-        raise IbenchError(f"a sweep of {points} weights: at least 2, both parts alone")
+    if not 2 <= points <= MAX_SWEEP:
+        raise IbenchError(f"a sweep of {points:,} weights: from 2, both parts alone, to {MAX_SWEEP:,}, steps of 0.001")
     if all(cell.spec.kind is not Kind.COMPOSITION for cell, _ in run.cells):
         raise IbenchError("--sweep varies the weights of a composition, and none of these tasks is one")
 
@@ -424,7 +425,8 @@ def by_text(run: Run, held: Callable[[Job], Embeddings]) -> dict[str, Vectors]:
 
 
 def _refuse_unreadable(cell: Cell, embeddings: dict[Modality, Embeddings], allowed: int) -> None:
-    reasons = [f"{id} ({reason})" for (_, id), reason in cell.unreadable(embeddings).items()]
+    reason_of = {id: reason for (_, id), reason in cell.unreadable(embeddings).items()}  # as the record counts them
+    reasons = [f"{id} ({reason})" for id, reason in reason_of.items()]
     if len(reasons) > allowed:
         more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
         raise IbenchError(

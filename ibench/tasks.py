@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -516,7 +517,9 @@ def task_path(name: str | Path) -> Path:
         return Path(name)
     known = task_files()
     if str(name) not in known:
-        raise IbenchError(f"no task '{name}'; {did_you_mean(str(name), known)} (`ibench tasks` lists them)")
+        beside = [file for file in (f"{name}.yaml", f"{name}.yml") if os.path.isfile(file)]
+        hint = f"did you mean the file {beside[0]}?" if beside else did_you_mean(str(name), known)
+        raise IbenchError(f"no task '{name}'; {hint} (`ibench tasks` lists them)")
     return known[str(name)]
 
 

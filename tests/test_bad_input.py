@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RunIbench, write_task
+from conftest import RunIbench, tone, write_task
+from PIL import Image
 from safetensors.torch import save_file
 from toy_encoder import make_oracle
 
@@ -38,6 +39,33 @@ def refused(done: subprocess.CompletedProcess[str], *told: str) -> None:
 
 def test_unknown_task(ibench: RunIbench, toy: Toy) -> None:
     refused(ibench("run", "--task", "esc5", "--ckpt", toy("oracle")), "no task 'esc5'", "did you mean esc50 or")
+
+
+def test_a_task_that_is_a_file_is_found_by_its_whole_name_only(ibench: RunIbench, toy: Toy, colours: Path) -> None:
+    done = ibench("run", "--task", "colours", "--ckpt", toy("oracle"))
+    refused(done, "no task 'colours'; did you mean the file colours.yaml?")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--plan", "--batch-size", "0"), "--batch-size 0: a whole number from 1, or auto"),
+        (("--plan", "--actors", "2"), "--actors and --shard-limit are for --engine ray"),
+        (("--plan", "--shards", "0/2"), "--plan is of all shards: run it without --shards"),
+        (("--store", ""), "store '': names no folder"),
+        (("--store", "file://"), "store 'file://': names no folder"),
+    ],
+)
+def test_options_without_a_meaning(
+    ibench: RunIbench, toy: Toy, colours: Path, options: tuple[str, ...], told: str
+) -> None:
+    refused(ibench("run", "--task", colours, "--ckpt", toy("oracle"), *options), told)
+
+
+@pytest.mark.parametrize("command", ["ls", "du", "gc"])
+def test_a_store_that_is_not_there(ibench: RunIbench, command: str) -> None:
+    refused(ibench("store", command, "--store", "nowhere"), "store nowhere: there is none")
+    assert ibench("store", command).returncode == 0  # of the cache, where nothing was kept yet
 
 
 def test_unknown_suite(ibench: RunIbench, toy: Toy) -> None:
@@ -354,6 +382,25 @@ def test_unreadable_samples_are_listed_and_the_rest_is_kept(
     assert allowed.returncode == 0, allowed.stderr
     assert "the encoder was not opened" in allowed.stderr
     assert "23 (of 24, 1 unreadable)" in allowed.stdout
+
+
+def test_a_sample_unreadable_in_two_modalities_is_one_sample(tmp_path: Path) -> None:
+    spec = tmp_path / "clips.yaml"
+    spec.write_text(
+        "name: clips\nversion: 1\nkind: retrieval\nquery: image\ntarget: audio\n"
+        "dataset: {reader: manifest, path: clips.csv, columns: {image: image, audio: audio}}\n"
+        "protocols: {ibench: {}}\n"
+    )
+    rows = ["id,image,audio"]
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / f"{name}.png")
+        tone(440, 1.0, 16000, tmp_path / f"{name}.wav")
+        rows.append(f"{name},{name}.png,{name}.wav")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    for suffix in ("png", "wav"):
+        (tmp_path / f"b.{suffix}").write_bytes(b"neither")
+    (record,) = evaluate(make_oracle("cpu", "fp32"), [spec], max_unreadable=1)
+    assert record.n_unreadable == 1
 
 
 def test_a_task_with_unreadable_samples_costs_no_other_task_its_score(

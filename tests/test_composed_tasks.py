@@ -264,9 +264,12 @@ def test_a_sweep_of_no_composition_is_refused(ibench: RunIbench) -> None:
     done = ibench("run", "--task", "digits", "--ckpt", ROOT / DIGITS, "--sweep", "3")
     assert done.returncode == 2
     assert "none of these tasks is one" in done.stderr
-    assert ibench("run", "--task", "digits", "--ckpt", ROOT / DIGITS, "--sweep", "1").returncode == 2
-    with pytest.raises(IbenchError, match="at least 2"):
+    for weights in ("1", "1002"):
+        assert ibench("run", "--task", "digits", "--ckpt", ROOT / DIGITS, "--sweep", weights).returncode == 2
+    with pytest.raises(IbenchError, match="from 2"):
         package.evaluate(ROOT / DIGITS, ["two_digits"], sweep=1)
+    with pytest.raises(IbenchError, match="a sweep of 100,000 weights: from 2, both parts alone, to 1,001"):
+        package.evaluate(ROOT / DIGITS, ["two_digits"], sweep=100_000)
 
 
 # whatever is done with runs -------------------------------------------------------------------------------------------

@@ -104,6 +104,11 @@ def test_a_baseline_of_nothing(tmp_path: Path, ibench: RunIbench) -> None:
         assert_refused(ibench(*command), "bad.json", "neither an ibench record nor a baseline")
 
 
+def test_a_baseline_is_no_run_to_report(tmp_path: Path, ibench: RunIbench) -> None:
+    accept(the_one(write_run(tmp_path / "good", {"t": _RIGHT})), tmp_path / "main.json", "")
+    assert_refused(ibench("report", "main.json"), "main.json: a baseline, not a record; name the folder of the run")
+
+
 def assert_refused(done: Any, *told: str) -> None:
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1

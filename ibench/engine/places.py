@@ -54,8 +54,10 @@ class Place(Protocol):
 
 
 def place_of(root: str | Path) -> Place:
-    """The place at a path or a URL. Raises IbenchError for a file, and for a URL that cannot be reached with what is
-    installed."""
+    """The place at a path or a URL. Raises IbenchError for a file, for no name at all, and for a URL that cannot be
+    reached with what is installed."""
+    if root in ("", "file://"):  # else the current folder, as an unset variable of a script would have it
+        raise IbenchError(f"store '{root}': names no folder; name one with --store, such as --store embeddings")
     if isinstance(root, Path) or "://" not in root:
         return _folder(Path(root))
     import fsspec

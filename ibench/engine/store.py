@@ -73,9 +73,10 @@ class EmbeddingStore:
             identity = json.dumps(job.identity, indent=1, sort_keys=True, ensure_ascii=False)
             self.place.write(f"{job.key}/key.json", identity.encode())
         # one metadata key: safetensors writes several in any order, and equal shards are to be equal bytes
-        about = json.dumps({"sha256": _digest(shard), "unreadable": shard.unreadable})
+        file = f"{job.key}/{_name(number)}"
+        about = json.dumps({"sha256": _digest(shard, file), "unreadable": shard.unreadable})
         data = save({"embeddings": np.ascontiguousarray(shard.vectors)}, {"ibench": about})
-        self.place.write(f"{job.key}/{_name(number)}", data)
+        self.place.write(file, data)
 
     def missing(self, job: Job) -> list[int]:
         """The numbers of the shards that have to be made. Only listed: what a shard holds is looked at by `load`."""
@@ -110,7 +111,7 @@ class EmbeddingStore:
         data = self.place.read(file)
         if data is None:
             return None
-        shard = _whole_shard(data)
+        shard = _whole_shard(data, file)
         if shard is None or len(shard.vectors) != len(job.shards[number]):
             self.place.remove(file)
             return None
@@ -205,8 +206,8 @@ def _name(number: int) -> str:
     return f"{number:05d}.safetensors"
 
 
-def _whole_shard(data: bytes) -> Embeddings | None:
-    """A shard from its bytes, or None when they are not those that were written."""
+def _whole_shard(data: bytes, file: str) -> Embeddings | None:
+    """A shard from its bytes, or None when they are not those that were written to ``file``."""
     try:
         vectors = load(data)["embeddings"]
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # as the format of safetensors has it
@@ -215,7 +216,7 @@ def _whole_shard(data: bytes) -> Embeddings | None:
         written: str = about["sha256"]
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):  # the header may be any JSON
         return None
-    return shard if _digest(shard) == written else None
+    return shard if _digest(shard, file) == written else None
 
 
 def _sealed(data: bytes) -> bytes:
@@ -233,7 +234,8 @@ def _as_wide_as_any(several: Sequence[NDArray[np.float32]]) -> list[NDArray[np.f
     return [vectors if vectors.any() else np.zeros((len(vectors), dim), np.float32) for vectors in several]
 
 
-def _digest(shard: Embeddings) -> str:
+def _digest(shard: Embeddings, file: str) -> str:
+    """Over all that a shard holds, and of what it is: copied over another it is damaged."""
     digest = hashlib.sha256(np.ascontiguousarray(shard.vectors).data)
-    digest.update(json.dumps(list(shard.unreadable.items())).encode())
+    digest.update(json.dumps([file, *shard.unreadable.items()]).encode())
     return digest.hexdigest()

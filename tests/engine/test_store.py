@@ -53,6 +53,18 @@ def test_a_damaged_shard_is_noticed_when_it_is_read_and_missing_from_then_on(tmp
     assert store.missing(wanted) == [0]
 
 
+def test_a_shard_in_the_place_of_another_is_damaged(tmp_path: Path) -> None:
+    store, one, other = EmbeddingStore(tmp_path), job(2 * SHARD_SIZE), job(2 * SHARD_SIZE, "b")
+    for number in (0, 1):
+        store.write(one, number, shard(SHARD_SIZE, number))
+        store.write(other, number, shard(SHARD_SIZE, 2 + number))
+    first, second = sorted((tmp_path / one.key).glob("*.safetensors"))
+    shutil.copy(first, second)
+    shutil.copy(first, tmp_path / other.key / first.name)
+    assert (store.load(one), store.missing(one)) == (None, [1])
+    assert (store.load(other), store.missing(other)) == (None, [0])
+
+
 def test_no_bit_of_a_shard_may_be_another(tmp_path: Path) -> None:
     """Of its header too, which is JSON in JSON: a flipped bit may leave both readable, with other names in them."""
     store, wanted, written = EmbeddingStore(tmp_path), job(2), Embeddings(shard(2).vectors, {1: "truncated"})
