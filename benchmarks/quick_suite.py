@@ -31,6 +31,7 @@ from scipy.stats import kendalltau
 
 from ibench import evaluate
 from ibench.encoders.base import Encoder
+from ibench.errors import IbenchError
 from ibench.resources import bundled
 from ibench.tasks import suite_tasks
 
@@ -62,7 +63,10 @@ def main() -> None:
     encoders = [lambda name=name: name for name in given.ckpts] if given.ckpts else noisy(given.encoders, given.seed)
     if len(encoders) < 20:
         raise SystemExit(f"{len(encoders)} encoders: a rank correlation of fewer than 20 says little")
-    tasks = suite_tasks(given.suite)
+    try:
+        tasks = suite_tasks(given.suite)
+    except IbenchError as error:
+        raise SystemExit(str(error)) from error
     scores, counts = measured(encoders, tasks, given.data_root)
     print(report(tasks, scores, counts, given.budget, given.seed))
 

@@ -39,6 +39,8 @@ def working(quiet: bool) -> Iterator[TerminalProgress | LogProgress | Silent]:
     """Progress on stderr, around what imports torch; Ctrl-C says how to go on."""
     from ibench.report.progress import progress_for_stderr
 
+    if quiet:  # read when the libraries are imported
+        os.environ |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # libraries warn of what ibench does on purpose, such as building a model before its weights are loaded
     logging.basicConfig(format="ibench: warning: %(message)s", level=logging.ERROR)
     logging.getLogger("ibench").setLevel(logging.WARNING)

@@ -13,7 +13,7 @@ from ibench.errors import IbenchError
 from ibench.results import Kept, Record
 from ibench.scoring.outcomes import aligned, asked, outcome
 from ibench.scoring.paired import Difference, difference, holm
-from ibench.tasks import Kind
+from ibench.tasks import Kind, lower_is_better
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ def paired(first: Kept, second: Kept) -> Difference:
     samples are not kept, or are not those that the records were made of."""
     metric = first.record.headline
     own, other = _rows_of(first, second)
-    found = difference(outcome(metric, own), outcome(metric, other), own["cluster"].to_list(), first.record.seed)
+    most = math.inf if lower_is_better(metric) else 2.0 if metric == "gain" else 1.0  # ranks, -1 to 1, shares
+    outcomes = outcome(metric, own), outcome(metric, other)
+    found = difference(*outcomes, own["cluster"].to_list(), first.record.seed, most)
     for one, value in ((first, found.first), (second, found.second)):
         if not math.isclose(value, one.record.score.value, abs_tol=1e-6):
             raise IbenchError(

@@ -257,7 +257,7 @@ def load(path: Path) -> Record:
     except OSError as error:
         raise IbenchError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        if isinstance(error, ValidationError) and any(fault["loc"] == ("baseline_version",) for fault in error.errors()):
+        if "baseline_version" in str(error):
             raise IbenchError(f"{path}: a baseline, not a record; name the folder of the run it was made of") from error
         first = str(error).splitlines()
         raise IbenchError(f"{path}: not an ibench record ({' '.join(first[:3])})") from error

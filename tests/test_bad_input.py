@@ -184,6 +184,12 @@ def test_a_label_listed_twice(ibench: RunIbench, colours: Path) -> None:
     refused(ibench("tasks", "validate", colours), "listed twice: red")
 
 
+def test_a_class_folder_without_files_is_told(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "colours" / "violet").mkdir()
+    done = ibench("run", "--task", colours, "--ckpt", toy("oracle"))
+    assert "no image files in 1 of 4 class folders (violet)" in "".join(done.stderr.splitlines(keepends=True))
+
+
 def test_an_empty_folder(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
     (tmp_path / "empty" / "red").mkdir(parents=True)
     task = write_task(tmp_path / "empty.yaml", "empty", "image", "{reader: folder, path: empty}")

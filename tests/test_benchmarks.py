@@ -28,6 +28,11 @@ def test_every_benchmark_says_what_it_measures(
     assert "usage" in capsys.readouterr().out
 
 
+def test_a_suite_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="no suite 'nosuch'"):
+        run("quick_suite.py", monkeypatch, "--suite", "nosuch")
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "printed"),
     [

@@ -17,6 +17,7 @@ from ibench.modalities import Modality
 from ibench.report.emergence import emergence_json, emergence_lines, emergence_text, picture
 from ibench.results import Kept, Record, save
 from ibench.scoring.intervals import Metric, proportion
+from ibench.tasks import Kind
 
 AUDIO, DEPTH, IMAGE, TEXT, VIDEO = (Modality(one) for one in ("audio", "depth", "image", "text", "video"))
 DIGITS = Path(__file__).parents[1] / "examples" / "digits_bind" / "digits_bind_encoder.py"
@@ -155,6 +156,11 @@ def test_where_nothing_is_emergent_one_line_says_so(ibench: RunIbench, tmp_path:
     refused = ibench("emergence", "--run", tmp_path / "run", "--out", "page.html")
     assert refused.returncode == 2
     assert "no emergent pair" in refused.stderr
+
+
+def test_shots_alone_are_no_emergence(ibench: RunIbench, tmp_path: Path) -> None:
+    write_run(tmp_path / "shots", {"t": np.arange(30) % 3 != 0}, kind=Kind.FEWSHOT)
+    assert ibench("emergence", "--run", "shots").stdout.startswith("one: few-shot records alone;")
 
 
 def test_the_report_of_a_run_with_its_path(ibench: RunIbench, tmp_path: Path) -> None:

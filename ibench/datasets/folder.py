@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from ibench.datasets.base import EXTENSIONS, Dataset, Item, file_decoder, inside, shown
@@ -36,7 +38,17 @@ def read(spec: TaskSpec, root: Path) -> Dataset:
             f"{spec.name}: no {spec.query} files in subfolders of {place}; expected <label>/<file> "
             f"ending in {' '.join(sorted(suffixes))}"
         )
+    _tell_empty(spec, [folder.name for folder in folders], {item.labels[0] for item in items})
     return Dataset({spec.query: items}, labels={folder.name: (folder.name,) for folder in folders}, copy="folder")
+
+
+def _tell_empty(spec: TaskSpec, folders: Sequence[str], filled: Set[str]) -> None:
+    if empty := [name for name in folders if name not in filled]:
+        named = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
+        logging.getLogger("ibench").warning(
+            f"{spec.name}: no {spec.query} files in {len(empty)} of {len(folders)} class folders ({named}); "
+            "they are classes all the same, which lowers chance"
+        )
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:

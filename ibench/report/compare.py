@@ -108,9 +108,10 @@ def _notes(table: Comparison, standings: Mapping[str, Standing]) -> list[str]:
     found = [one.difference for row in table.rows for one in row.paired.values()]
     if found:
         tests = ", ".join(dict.fromkeys(one.test for one in found))
+        family = f"{len(found)} difference{'s' * (len(found) > 1)}"
         notes += [
             f"difference: to {table.encoders[0]} on the same samples, in points (median ranks: in places), with its "
-            f"95% interval; * p ≤ {ALPHA}, adjusted (Holm) for {len(found)} differences; {tests}",
+            f"95% interval; * p ≤ {ALPHA}, adjusted (Holm) for {family}; {tests}",
             "detectable: the difference that a one-sided test at 5% would find four times in five",
             "#1: place in the row; #1= is shared: not significantly different from the best that has it",
         ]

@@ -154,6 +154,8 @@ def emergence_svg(report: Emergence) -> str:
 
 def nothing(report: Emergence) -> str:
     """What is to be said of records none of which is emergent."""
+    if not report.trained:
+        return f"{report.encoder.name}: few-shot records alone; what shots add is learned, and no emergence"
     return (
         f"{report.encoder.name}: no emergent pair among these records ({len(report.trained)}); it was trained on "
         f"{_trained(report)}"

@@ -16,6 +16,11 @@ from ibench.results import Kept
 from ibench.scoring.paired import ALPHA
 from ibench.tasks import Kind
 
+_CELL = ("task", "protocol", "reference", "encoder")
+_OF_CLASSES = (*_CELL, "class", "n", "before", "after", "difference", "low", "high", "p", "p_holm")
+_OF_SAMPLES = (*_CELL, "id", "gold", "now", "prediction_before", "prediction_after")
+"""The columns of a CSV, also of one without rows."""
+
 
 def class_table(table: Comparison, form: str) -> str:
     """Which classes moved between the reference and each other column, task by task."""
@@ -31,7 +36,7 @@ def class_table(table: Comparison, form: str) -> str:
         shared = {"task": row.task, "protocol": row.protocol, "reference": reference, "encoder": other}
         flat += [{**shared, **_class_data(one)} for one in moved]
     notes = [f"* p ≤ {ALPHA}, adjusted (Holm) for all classes of the task; classes without a changed sample left out"]
-    return _listed(flat, tables, notes, form, "classification")
+    return _listed(flat, _OF_CLASSES, tables, notes, form, "classification")
 
 
 def sample_table(table: Comparison, form: str) -> str:
@@ -49,12 +54,19 @@ def sample_table(table: Comparison, form: str) -> str:
             tables.append(Table(title, headers, _cells(part), 4))
         shared = {"task": row.task, "protocol": row.protocol, "reference": reference, "encoder": other}
         flat += [{**shared, **one} for one in json.loads(flipped.to_json(orient="records"))]
-    return _listed(flat, tables, [], form, "task whose samples are right or wrong")
+    return _listed(flat, _OF_SAMPLES, tables, [], form, "task whose samples are right or wrong")
 
 
-def _listed(flat: list[dict[str, Any]], tables: Sequence[Table], notes: Sequence[str], form: str, wanted: str) -> str:
+def _listed(
+    flat: list[dict[str, Any]],
+    columns: Sequence[str],
+    tables: Sequence[Table],
+    notes: Sequence[str],
+    form: str,
+    wanted: str,
+) -> str:
     if form == "csv":
-        return as_csv(flat)
+        return as_csv(flat, columns)
     if form == "json":
         return as_json(flat)
     if not tables:

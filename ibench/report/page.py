@@ -115,6 +115,7 @@ def _record(record: Record, circumstances: list[dict[str, Any]]) -> dict[str, An
         "method": record.score.method,
         "emergent": record.emergent,
         "metrics": others,
+        "unbounded": [name for name, metric in record.metrics.items() if not metric.bounded],
         "copy": record.dataset_copy,
         "created": record.created,
         "rate": record.encoded_per_second,

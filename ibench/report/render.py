@@ -45,14 +45,13 @@ def document(tables: Sequence[Table], notes: Sequence[str], form: str) -> str:
     return _RENDER[form](shown, notes)
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of any columns; what a row has not is empty."""
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Rows of any columns, after those that are there in any case; what a row has not is empty."""
     text = io.StringIO()
-    if rows:
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    wanted = list(dict.fromkeys([*columns, *(column for row in rows for column in row)]))
+    writer = csv.DictWriter(text, wanted, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue().rstrip("\n")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -55,14 +55,26 @@ class Difference:
         return self.second - self.first
 
 
-def difference(first: Outcome, second: Outcome, clusters: Sequence[str], seed: int) -> Difference:
-    """Compare two outcomes of the same samples; ``clusters[i]`` is the cluster of sample i, "" one of its own."""
+def difference(
+    first: Outcome, second: Outcome, clusters: Sequence[str], seed: int, most: float = math.inf
+) -> Difference:
+    """Compare two outcomes of the same samples; ``clusters[i]`` is the cluster of sample i, "" one of its own.
+
+    No two values of the metric differ by more than ``most``; an interval ends there, unless it is infinite.
+    """
     codes = codes_of(clusters)
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        return _of_shares(first, second, codes)
+        return _within(1.0, _of_shares(first, second, codes))
     assert callable(first)
     assert callable(second)
-    return _of_statistics(first, second, codes, seed)
+    return _within(most, _of_statistics(first, second, codes, seed))
+
+
+def _within(most: float, found: Difference) -> Difference:
+    ends = {name: getattr(found, name) for name in ("low", "high", "at_least", "at_most")}
+    return replace(
+        found, **{name: min(max(end, -most), most) if math.isfinite(end) else end for name, end in ends.items()}
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -16,6 +16,7 @@ from many_records import many, record, training
 
 from ibench.report.leaderboard import write
 from ibench.results import Record
+from ibench.scoring.intervals import Metric
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -96,6 +97,17 @@ def test_pairs_family_and_suite(browser: Browser, board: Path) -> None:
         assert page.locator("#scores thead th b").all_inner_texts()[1:] == ["msrvtt"]
         page.locator("#query").fill("nobody")
         page.locator("#scores .empty").wait_for()
+
+
+def test_where_there_is_no_interval_none_is_shown(browser: Browser, tmp_path: Path) -> None:
+    alone = Metric(value=0.5, low=0.5, high=0.5, n=9, method="one cluster, no interval")
+    records = [record("esc50", name, 0.5, metrics={"top1": alone}) for name in ("one", "two")]
+    better = alone.model_copy(update={"value": 0.6, "low": 0.6, "high": 0.6})
+    records[1] = records[1].model_copy(update={"metrics": {"top1": better}})
+    with browser.open(page_of(records, tmp_path)) as page:
+        assert page.locator("#scores tbody td.score small").all_inner_texts() == ["no interval"] * 2
+        page.select_option("#base", "one")
+        assert page.locator("#scores tbody td.score small").first.inner_text() == "≈ +10.0"
 
 
 def test_a_mean_is_over_all_tasks_or_not_there(browser: Browser, board: Path) -> None:

@@ -39,6 +39,16 @@ def alone(n: int) -> list[str]:
 # shares ---------------------------------------------------------------------------------------------------------------
 
 
+def test_no_interval_goes_beyond_what_is_possible() -> None:
+    lost = np.arange(12) >= 4
+    found = difference(lost, np.zeros(12, bool), ["a"] * 4 + ["b"] * 4 + ["c"] * 4, 0)
+    assert found.low == found.at_least == -1
+    score = lambda at: lambda weights: float(np.average(at, weights=weights))  # noqa: E731
+    outcomes = score(lost.astype(float)), score(np.zeros(12))
+    clusters = ["a"] * 4 + ["b"] * 4 + ["c"] * 4
+    assert difference(*outcomes, clusters, 0).low < -1 == difference(*outcomes, clusters, 0, most=1.0).low
+
+
 @given(both=st.integers(0, 50), lost=st.integers(0, 60), won=st.integers(0, 60), neither=st.integers(1, 50))
 def test_the_test_of_shares_is_the_mcnemar_of_statsmodels(both: int, lost: int, won: int, neither: int) -> None:
     first, second = pair(both, lost, won, neither)

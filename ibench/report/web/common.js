@@ -27,6 +27,16 @@ function shown(metric, value) {
   return (metric.endsWith('median_rank') ? value : 100 * value).toFixed(1);
 }
 
+/** Whether a metric of a record has no interval, as where its samples are one cluster. */
+function unbounded(record, metric) {
+  return record.unbounded.includes(metric);
+}
+
+/** A metric of a record, [value, low, high], as people read it. */
+function withInterval(record, metric, [value, low, high]) {
+  return unbounded(record, metric) ? shown(metric, value) : `${shown(metric, value)} [${shown(metric, low)}, ${shown(metric, high)}]`;
+}
+
 function byId(id) {
   return document.getElementById(id);
 }

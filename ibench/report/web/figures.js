@@ -129,7 +129,7 @@ function forest(view, column) {
       const kind = record.emergent ? 'emergent ' : '';
       lines.push(svg('text', { class: encoder === view.base ? 'strong' : '', x: left - 10, y: y + 4, 'text-anchor': 'end' }, cut(encoder.name, letters)),
         svg('path', { class: `${kind}whisker`, d: `M${low} ${y}H${high}` }),
-        mark(value, y, record.emergent, `${encoder.name}: ${shown(column.metric, record.score[0])} [${shown(column.metric, record.score[1])}, ${shown(column.metric, record.score[2])}]`));
+        mark(value, y, record.emergent, `${encoder.name}: ${withInterval(record, column.metric, record.score)}`));
     });
     told.forEach((row, index) => {
       const y = 18 + 18 * (rows.length + index);
@@ -221,7 +221,7 @@ function curve(column, series) {
       const band = [...at.map(([step, , low]) => `${step} ${low}`), ...at.slice().reverse().map(([step, , , high]) => `${step} ${high}`)];
       parts.push(svg('path', { class: `series band s${index}`, d: `M${band.join('L')}Z` }),
         svg('path', { class: `series line s${index}`, d: `M${at.map(([step, value]) => `${step} ${value}`).join('L')}` }));
-      points.forEach(([encoder, record], point) => parts.push(mark(at[point][0], at[point][1], false, `${encoder.name}: ${shown(column.metric, record.score[0])} [${shown(column.metric, record.score[1])}, ${shown(column.metric, record.score[2])}]`, `series s${index}`)));
+      points.forEach(([encoder, record], point) => parts.push(mark(at[point][0], at[point][1], false, `${encoder.name}: ${withInterval(record, column.metric, record.score)}`, `series s${index}`)));
       if (lines.length > 1) parts.push(svg('text', { class: `series s${index}`, x: right, y: bottom - 8 - 14 * (lines.length - 1 - index), 'text-anchor': 'end' }, cut(name, 24)));
     });
     const ending = lines.map(([name, points]) => `${name}: ${shown(column.metric, points[0][1].score[0])} at ${points[0][0].training.at}, ${shown(column.metric, points.at(-1)[1].score[0])} at ${points.at(-1)[0].training.at}`);

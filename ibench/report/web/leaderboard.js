@@ -178,7 +178,7 @@ function cellOf(encoder, column, record, base, best) {
     el('b', {}, shown(column.metric, value)),
     column.lower ? null : bar(column.chance, value, low, high),
     compared ? difference(column, record, compared)
-      : el('small', {}, column.lower ? '' : null, `${shown(column.metric, low)} – ${shown(column.metric, high)}`));
+      : el('small', {}, column.lower ? '' : null, unbounded(record, column.metric) ? 'no interval' : `${shown(column.metric, low)} – ${shown(column.metric, high)}`));
   cell.shows = [encoder, column, record];
   return cell;
 }
@@ -200,10 +200,11 @@ function difference(column, record, base) {
   const gap = a[0] - b[0];
   const low = gap - Math.hypot(a[0] - a[1], b[2] - b[0]);
   const high = gap + Math.hypot(a[2] - a[0], b[0] - b[1]);
-  const told = low > 0 ? 1 : high < 0 ? -1 : 0;
+  const none = unbounded(record, column.metric) || unbounded(base, column.metric);
+  const told = none ? 0 : low > 0 ? 1 : high < 0 ? -1 : 0;
   const good = column.lower ? -told : told;
   const text = `${gap < 0 ? '−' : '+'}${shown(column.metric, Math.abs(gap))}`;
-  return el('small', { class: good > 0 ? 'up' : good < 0 ? 'down' : null, title: `95%: ${shown(column.metric, low)} to ${shown(column.metric, high)}, unpaired` },
+  return el('small', { class: good > 0 ? 'up' : good < 0 ? 'down' : null, title: none ? 'no interval' : `95%: ${shown(column.metric, low)} to ${shown(column.metric, high)}, unpaired` },
     `${good > 0 ? '▲' : good < 0 ? '▼' : '≈'} ${text}`);
 }
 
@@ -217,9 +218,9 @@ function showCard(cell) {
   const [encoder, column, record] = cell.shows;
   const how = data.circumstances[record.how];
   const facts = [
-    ['score', `${shown(column.metric, record.score[0])} [${shown(column.metric, record.score[1])}, ${shown(column.metric, record.score[2])}], ${record.method}`],
+    ['score', `${withInterval(record, column.metric, record.score)}, ${record.method}`],
     ['chance', shown(column.metric, column.chance)],
-    ...Object.entries(record.metrics).map(([name, one]) => [name, `${shown(name, one[0])} [${shown(name, one[1])}, ${shown(name, one[2])}]`]),
+    ...Object.entries(record.metrics).map(([name, one]) => [name, withInterval(record, name, one)]),
     ['samples', column.n.toLocaleString('en')],
     ['pair', column.pair + (record.emergent ? ' ◇ emergent' : ', trained')],
     ['trained on', encoder.trained.join(', ') || 'not stated'],
