@@ -20,6 +20,19 @@ from made_runs import write_run
 Toy = Callable[[str], str]
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_quiet_command_has_no_bars_of_other_libraries(quiet: bool) -> None:
+    code = f"""
+from ibench.cli_common import working
+with working({quiet}):
+    from datasets import is_progress_bar_enabled
+    from huggingface_hub.utils import are_progress_bars_disabled
+    print(is_progress_bar_enabled(), are_progress_bars_disabled())"""
+    unset = {name: value for name, value in os.environ.items() if "PROGRESS_BARS" not in name}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=unset)
+    assert done.stdout == f"{not quiet} {quiet}\n"
+
+
 def seconds_of(*arguments: str) -> float:
     """The least processor time of five runs: what the command needs, not what else the machine did."""
 

@@ -257,6 +257,17 @@ def test_by_class_and_by_sample(tmp_path: Path, ibench: RunIbench) -> None:
     assert "no classification in common" in ibench("compare", a, a, "--by", "class").stdout
 
 
+def test_one_difference_and_none_are_told_as_such(tmp_path: Path, ibench: RunIbench) -> None:
+    right = np.arange(30) % 3 != 0
+    for name in ("one", "two"):
+        write_run(tmp_path / name, {"t": right}, name)
+    assert "(Holm) for 1 difference; " in ibench("compare", "one", "two").stdout
+    for how, columns in ((("--by", "class"), "difference,low,high,p,p_holm"), (("--samples",), "prediction_after")):
+        told = ibench("compare", "one", "two", *how, "--format", "csv").stdout
+        assert told.startswith("task,protocol,reference,encoder,")
+        assert told.endswith(f"{columns}\n")
+
+
 def test_samples_of_tasks_with_and_without_ranks_make_one_csv(tmp_path: Path, ibench: RunIbench) -> None:
     for name, right in (("one", HALF), ("two", ~HALF)):
         write_run(tmp_path / name, {"said": right}, name)

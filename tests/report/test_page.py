@@ -110,6 +110,18 @@ def test_where_there_is_no_interval_none_is_shown(browser: Browser, tmp_path: Pa
         assert page.locator("#scores tbody td.score small").first.inner_text() == "≈ +10.0"
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("name", ["x" * 3000, "word " * 600])
+def test_a_very_long_name_is_cut(browser: Browser, tmp_path: Path, name: str, width: int) -> None:
+    records = [record("esc50", name.strip(), 0.5), record("esc50", name.strip(), 0.9, fake=True)]
+    with browser.open(page_of(records, tmp_path), width=width) as page:
+        for cell in page.locator("#scores tbody th, #left tbody th").all():
+            box = cell.bounding_box()
+            assert box["height"] < 120
+            assert box["width"] < width
+            assert cell.evaluate("one => (one.title || one.firstChild.title)") == name.strip()
+
+
 def test_a_mean_is_over_all_tasks_or_not_there(browser: Browser, board: Path) -> None:
     with browser.open(board) as page:
         rows = page.locator("#scores tbody tr")

@@ -412,7 +412,7 @@ function list(id, rows, all, columns) {
   section.watch = watch;
   function build() {
     body.append(...ranked.slice(from, from + CHUNK).map((row) => el('tr', {}, ...columns.map(([name, value, text], at) =>
-      el(at ? 'td' : 'th', { scope: at ? null : 'row', class: text ? 'number' : name === 'source' || name === 'reason' || name === 'model' ? 'wrap' : null }, (text ?? value)(row))))));
+      el(at ? 'td' : 'th', { scope: at ? null : 'row', class: text ? 'number' : name === 'source' || name === 'reason' || name === 'model' ? 'wrap' : null }, at ? (text ?? value)(row) : el('span', { class: 'within', title: value(row) }, value(row)))))));
     from += CHUNK;
     watch.disconnect();
     if (from < ranked.length) watch.observe(body.lastElementChild);
