@@ -87,7 +87,10 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of few-shot draws.")] = 0,
     max_unreadable: Annotated[int, typer.Option(min=0, help="Samples that may be unreadable.")] = 0,
     bridge: Annotated[bool, typer.Option("--bridge", help="Emergent pairs also through what binds them.")] = False,
-    sweep: Annotated[Optional[int], typer.Option(min=2, max=1001, help="Compositions by weight: points.")] = None,  # noqa: UP045
+    sweep: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=2, max=1001, help="Compositions at so many weights, as a curve."),
+    ] = None,
     shards: Annotated[Optional[str], typer.Option(help="Encode the i-th of n shares only: i/n, i from 0.")] = None,  # noqa: UP045
     engine: Annotated[str, typer.Option(help="local, or ray: the processes of a Ray cluster encode.")] = "local",
     actors: Annotated[Optional[int], typer.Option(min=1, help="Processes on Ray; default: GPUs or nodes.")] = None,  # noqa: UP045

@@ -131,12 +131,21 @@ def unlike(record: Record, other: Record) -> list[str]:
 
 
 def encoder_names(records: Sequence[Record]) -> list[str]:
-    """The name of each record's encoder, with what tells two apart: the digest where names repeat, and a lower
-    precision."""
+    """The name of each record's encoder, with what tells two apart: the digest where names repeat, the function where
+    one factory file has several of a name, and a lower precision."""
     digests: dict[str, set[str | None]] = {}
-    for record in records:
-        digests.setdefault(record.encoder.name, set()).add(record.encoder.checkpoint_sha256)
-    return [_encoder_name(record, len(digests[record.encoder.name]) > 1) for record in records]
+    functions: dict[tuple[str, str | None], set[str]] = {}
+    for one in (record.encoder for record in records):
+        digests.setdefault(one.name, set()).add(one.checkpoint_sha256)
+        functions.setdefault((one.name, one.checkpoint_sha256), set()).add(one.function)
+    return [
+        _encoder_name(
+            record,
+            len(digests[record.encoder.name]) > 1,
+            len(functions[record.encoder.name, record.encoder.checkpoint_sha256] - {""}) > 1,
+        )
+        for record in records
+    ]
 
 
 def members(suite: str) -> list[tuple[str, str]]:
@@ -269,6 +278,7 @@ def _column_names(kept: Sequence[Kept]) -> list[str]:
     return [f"{name} ({one.run})" if name in several else name for name, one in zip(names, kept, strict=True)]
 
 
-def _encoder_name(record: Record, repeated: bool) -> str:
+def _encoder_name(record: Record, repeated: bool, several: bool) -> str:
     digest = record.encoder.short_digest if repeated else ""
-    return " ".join(part for part in (record.encoder.name, digest, record.arithmetic) if part)
+    function = record.encoder.function if several else ""
+    return " ".join(part for part in (record.encoder.name, digest, function, record.arithmetic) if part)

@@ -298,6 +298,8 @@ def test_two_functions_of_a_factory_make_two_encoders(ibench: RunIbench, colours
     # one name, one file: the record of one would take the place of the other's
     other = ibench(*run, "two_encoders.py:make_twin", "--out", "make_oracle")
     refused(other, "records of 'make_oracle'", "give the cards different names")
+    # they are two columns, however their runs lie
+    assert "oracle make_twin," in ibench("compare", "make_oracle", "make_twin", "--format", "csv").stdout
 
 
 def test_a_factory_that_returns_no_encoder(ibench: RunIbench, colours: Path, tmp_path: Path) -> None:
