@@ -184,10 +184,12 @@ def test_a_label_listed_twice(ibench: RunIbench, colours: Path) -> None:
     refused(ibench("tasks", "validate", colours), "listed twice: red")
 
 
-def test_a_class_folder_without_files_is_told(ibench: RunIbench, toy: Toy, colours: Path, tmp_path: Path) -> None:
-    (tmp_path / "colours" / "violet").mkdir()
-    done = ibench("run", "--task", colours, "--ckpt", toy("oracle"))
-    assert "no image files in 1 of 4 class folders (violet)" in "".join(done.stderr.splitlines(keepends=True))
+def test_a_class_folder_without_files_is_told(toy: Toy, colours: Path, caplog: pytest.LogCaptureFixture) -> None:
+    evaluate(toy("oracle"), [colours])
+    assert not caplog.text
+    (colours.parent / "colours" / "violet").mkdir()
+    evaluate(toy("oracle"), [colours])
+    assert caplog.text.count("no image files in 1 of 4 class folders (violet)") == 1
 
 
 def test_an_empty_folder(ibench: RunIbench, toy: Toy, tmp_path: Path) -> None:
