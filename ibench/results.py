@@ -239,13 +239,13 @@ def _readable(paths: Iterable[Path]) -> Iterator[Record]:
 def save(record: Record, samples: pd.DataFrame, results: Path) -> Path:
     """Write the record as JSON and its samples as parquet beside it; returns the JSON's path.
 
-    Measured again with the same outcome, the first record stays as it is; rows that were damaged are mended.
+    Measured again with the same outcome, record and rows stay as they are; rows that are damaged are mended.
     """
     path = folder_of(record, results) / f"{record.stem()}.json"
-    table, rows = path.with_suffix(".parquet"), samples.to_parquet(index=False)
-    if not (table.is_file() and table.read_bytes() == rows):
-        write_whole(table, rows)
-    if not (path.exists() and _same(path, record)):
+    table, same = path.with_suffix(".parquet"), path.exists() and _same(path, record)
+    if not (same and _has_rows(record, table)):
+        write_whole(table, samples.to_parquet(index=False))
+    if not same:
         write_whole(path, record.model_dump_json(indent=1) + "\n")
     return path
 
@@ -386,3 +386,11 @@ def _row_of(row: Mapping[str, str | None], where: str) -> Published:
 
 def _same(path: Path, record: Record) -> bool:
     return any(held.measured() == record.measured() for held in _readable([path]))
+
+
+def _has_rows(record: Record, table: Path) -> bool:
+    try:
+        Kept(record, table).samples()
+    except IbenchError:
+        return False
+    return True
