@@ -16,7 +16,6 @@ from ibench.encoders import Encoder, open_checkpoint
 from ibench.engine.encode import WHOLE, Progress, encode_missing, encode_rest
 from ibench.engine.estimate import PlannedJob, planned
 from ibench.engine.plan import Share
-from ibench.files import make_folder
 from ibench.machines import device_here
 from ibench.report import run_page
 from ibench.report.progress import Silent
@@ -31,12 +30,12 @@ from ibench.running import (
     diagnosed,
     held_in,
     joined,
+    make_results_folder,
     maker,
     means_of,
     opened_store,
     prepared,
     probed_sizes,
-    refuse_one_name,
     refuse_sweep,
     scored,
     settings_of,
@@ -125,11 +124,8 @@ def evaluate(
         with opened_store(request) as kept:
             run = prepared(request, settings, kept, tell, cluster)
             refuse_sweep(run, sweep)
-            if out is not None:  # refused now, not when all is encoded
-                refuse_one_name(run)
-                card = run.checkpoint.card
-                results.refuse_namesake(card.name, card.checkpoint_sha256, card.function, Path(out))
-                make_folder(Path(out))
+            if out is not None:
+                make_results_folder(run, Path(out))
             read = time.monotonic()
             means = means_of(run, settings, workers)
             make = maker(run, request, settings, kept, means, tell, cluster)

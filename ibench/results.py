@@ -216,9 +216,11 @@ def folder_of(record: Record, results: Path) -> Path:
 def refuse_namesake(name: str, digest: str | None, function: str, results: Path) -> None:
     """Raises IbenchError where another function of the same factory, with the same name on its card, has records: those
     of this one would take their place."""
+    if not function:
+        return  # no factory made it: nothing of that name and digest is another encoder, and no record need be read
     folder = _folder_named(name, short(digest), results)
     others = {record.encoder.function for record in _readable(folder.glob("*.json"))} - {"", function}
-    if function and others:
+    if others:
         raise IbenchError(
             f"{folder}: holds the records of '{min(others)}', and '{function}' of the same file is called '{name}' as "
             "well; give the cards different names, or name another folder: --out"

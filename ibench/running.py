@@ -26,6 +26,7 @@ from ibench.engine.plan import Job, Share, unique
 from ibench.engine.store import Embeddings, EmbeddingStore
 from ibench.errors import IbenchError, LacksModality, did_you_mean
 from ibench.evaluation import Settings, emergent, record_of, sample_jobs, text_job
+from ibench.files import make_folder
 from ibench.hashing import sha256_text
 from ibench.machines import device_here, device_on, node_opening
 from ibench.modalities import Modality
@@ -131,9 +132,20 @@ def refuse_sweep(run: Run, points: int | None) -> None:
         raise IbenchError("--sweep varies the weights of a composition, and none of these tasks is one")
 
 
-def refuse_one_name(run: Run) -> None:
-    """Raises IbenchError for different tasks of one name, such as a file and its changed copy: the records of one would
-    take the place of the other's."""
+def make_results_folder(run: Run, out: Path) -> None:
+    """Make the folder of a run's records unless it is there.
+
+    Raises IbenchError, now and not when all is encoded, where it cannot be made, and where records of this run would
+    take the place of one another or of another encoder's.
+    """
+    _refuse_one_name(run)
+    card = run.checkpoint.card
+    results.refuse_namesake(card.name, card.checkpoint_sha256, card.function, out)
+    make_folder(out)
+
+
+def _refuse_one_name(run: Run) -> None:
+    """Raises IbenchError for different tasks of one name, such as a file and its changed copy."""
     first: dict[tuple[str, str], Cell] = {}
     for cell, _ in run.cells:
         other = first.setdefault((cell.spec.name, cell.protocol_name), cell)
